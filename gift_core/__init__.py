@@ -78,7 +78,8 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> Any:
-    for module in (import_module(f"gift_core.{each}") for each in _MODULES if name in __all__):
+    for path in _MODULES if name in __all__ else ():
+        module = import_module(f"gift_core.{path}")
         if hasattr(module, name):
             return getattr(module, name)
     raise AttributeError(f"module 'gift_core' has no attribute {name!r}")

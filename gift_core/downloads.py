@@ -37,7 +37,8 @@ def require_download(
             return
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
-    if (problem := download_problem(PATIENCE)) is not None:
+    problem = download_problem(PATIENCE)
+    if problem is not None:
         at = f" --revision {revision}" if revision else ""
         lines = "".join(f"\n    {name}: {value}" for name, value in params.items())
         raise UserError(
@@ -69,11 +70,11 @@ def in_cache(repository: str, files: Iterable[str], *, revision: str | None = No
 
     for name in files:
         try:
-            found = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+            cached = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
         except HFValidationError as error:
             raise UserError(f"{repository!r} is no name of a repository: {error}") from None
-        if isinstance(found, str):
-            return Path(found)
+        if isinstance(cached, str):
+            return Path(cached)
     return None
 
 

@@ -55,13 +55,15 @@ def no_such_path(path: Path, kind: str = "file or folder") -> str:
     folder only those of folders. Where folders above it are missing, too, it says what is in the last one that is not.
     """
     if path.exists():
-        found = "folder" if path.is_dir() else "file" if path.is_file() else "device"
-        return f"{printable(str(path))}: it is a {found}, expected a {kind}."
+        other_kind = "file" if path.is_file() else "device"
+        if path.is_dir():
+            other_kind = "folder"
+        return f"{printable(str(path))}: it is a {other_kind}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.is_dir()), Path())
     names: list[str] = []
     with suppress(OSError):  # it cannot be read
-        entries = (each for each in islice(above.iterdir(), MOST_ENTRIES) if not each.name.startswith((".", "__")))
-        names = sorted(each.name for each in entries if kind != "folder" or each.is_dir())
+        entries = (entry for entry in islice(above.iterdir(), MOST_ENTRIES) if not entry.name.startswith((".", "__")))
+        names = sorted(entry.name for entry in entries if kind != "folder" or entry.is_dir())
     missing = path.parts[len(above.parts)][:LONGEST_WORD]
     near = ", ".join(map(printable, difflib.get_close_matches(missing, names, SHOWN_ENTRIES, cutoff=0)))
     more = f" and {len(names) - SHOWN_ENTRIES} more" if len(names) > SHOWN_ENTRIES else ""
@@ -73,5 +75,6 @@ def printable(name: str) -> str:
     """Returns the name as it can be printed everywhere: control characters and bytes that are not UTF-8 are escaped."""
     control = {"Cc", "Cs"}  # control characters; bytes of a file's name that are not UTF-8
     return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in control else each for each in name
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in control else letter
+        for letter in name
     )

@@ -147,8 +147,10 @@ def shipped_root() -> Path:
 def shipped_files() -> list[str]:
     """Returns the files of FILES, those of its folders one by one, relative to shipped_root() and sorted."""
     root = shipped_root()
-    found = [root / name for name in FILES]
-    files = [file for path in found for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
+    files = list[Path]()
+    for name in FILES:
+        path = root / name
+        files += [path] if path.is_file() else (file for file in path.rglob("*") if file.is_file())
     return sorted(file.relative_to(root).as_posix() for file in files if "__pycache__" not in file.parts)
 
 

@@ -29,8 +29,8 @@ def is_quiet() -> bool:
 def progress(iterable: Iterable[T], total: int, description: str, *, done: int = 0) -> Iterator[T]:
     """Yields what `iterable` yields, and counts it against `total`, from `done`, where the work continues."""
     with progress_bar(total, description, done=done) as counted:
-        for each in iterable:
-            yield each
+        for item in iterable:
+            yield item
             counted.update(1)
 
 
@@ -51,7 +51,9 @@ class Counted:
     """A count with a bar, with lines, or with nothing to see, whatever fits stderr when it begins."""
 
     def __init__(self, total: int, description: str, done: int, bar: Any = None) -> None:
-        self._total, self._description, self._bar = total, description, bar
+        self._total = total
+        self._description = description
+        self._bar = bar
         self._first = self._count = done
         self._started = self._last_line = time.monotonic()
         self._lock = Lock()

@@ -36,7 +36,8 @@ def environment(device: torch.device) -> Environment:
     import torch
 
     versions: Environment = {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}}
-    if edited := running_code().edited:
+    edited = running_code().edited
+    if edited:
         versions[EDITED] = ", ".join(edited)
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
@@ -66,10 +67,9 @@ def differences(wanted: Mapping[str, str], token: Path) -> list[str]:
     """
     if not token.is_file():
         return [f"it has no {token}: the project must lie on a file system that all machines share"]
-    own = local_facts()
-    return [
-        f"{name} is {own.get(name)} there and {value} here" for name, value in wanted.items() if own.get(name) != value
-    ]
+    facts = local_facts()
+    different = [name for name, value in wanted.items() if facts.get(name) != value]
+    return [f"{name} is {facts.get(name)} there and {wanted[name]} here" for name in different]
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ def parse_yaml(text: str | bytes) -> Any:
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the single values below a name: `("training.seed", 0)`."""
     if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from leaves(each, f"{name}.{key}" if name else str(key))
+        for key, inner in value.items():
+            yield from leaves(inner, f"{name}.{key}" if name else str(key))
     else:
         yield name, value
 
@@ -82,19 +82,20 @@ def _require_plain(value: Any) -> None:
     """Raises if there is a key or a value that JSON does not have. Counts, since ten aliases can stand for billions."""
     waiting, count = [value], 0
     while waiting:
-        each = waiting.pop()
+        inner = waiting.pop()
         count += 1
         if count > MAX_YAML_BYTES:
             raise ValueError("its aliases stand for too many values. Write them out")
-        if isinstance(each, dict):
-            wrong = [key for key in each if not isinstance(key, str)]
-            waiting += each.values()
-        else:
-            wrong = [] if each is None or isinstance(each, str | int | float | list) else [each]
-            waiting += each if isinstance(each, list) else []
+        wrong = ""
+        if isinstance(inner, dict):
+            wrong = next((f"the key {str(key)[:SHOWN]}" for key in inner if not isinstance(key, str)), "")
+            waiting += inner.values()
+        elif isinstance(inner, list):
+            waiting += inner
+        elif inner is not None and not isinstance(inner, str | int | float):
+            wrong = str(inner)[:SHOWN]
         if wrong:
-            what = "the key " if isinstance(each, dict) else ""
-            raise ValueError(f"{what}{str(wrong[0])[:SHOWN]} is not text in YAML. Put it in quotes")
+            raise ValueError(f"{wrong} is not text in YAML. Put it in quotes")
 
 
 def _require_size(size: int, most: int) -> None:

@@ -43,30 +43,30 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_160,
-    "gift_core/*.py": 960,
-    "gift_core/artifacts": 2_010,
-    "gift_core/clip": 1_900,
-    "gift_core/config": 2_350,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_170,
+    "gift_core/*.py": 970,
+    "gift_core/artifacts": 2_050,
+    "gift_core/clip": 1_940,
+    "gift_core/config": 2_410,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_350,
     "gift_core/doctor": 1_550,
     "gift_core/driving": 620,
-    "gift_core/execution": 370,
+    "gift_core/execution": 390,
     "gift_core/generators": 870,
-    "gift_core/interop": 930,
+    "gift_core/interop": 940,
     "gift_core/code": 280,
     "gift_core/library": 1_420,
-    "gift_core/method": 3_370,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/method": 3_440,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
     "gift_core/report": 3_350,
-    "gift_core/team": 500,
+    "gift_core/team": 560,
     "gift_core/tracking": 270,
-    "gift_core/use": 570,
-    "gift_core/work": 880,
+    "gift_core/use": 580,
+    "gift_core/work": 890,
     "recipes": 840,
     "stages": 5_670,
-    "tests": 22_650,  # with what docs/adding_a_method.md adds
+    "tests": 22_690,  # with what docs/adding_a_method.md adds
 }
 
 
@@ -109,6 +109,40 @@ def test_modules_have_different_names_and_they_and_functions_stay_small() -> Non
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert [name for name, lines in functions if lines > MAX_FUNCTION_LINES] == []
+
+
+STILL_PACKED = {"doctor", "driving", "generators", "report"}
+
+
+def packed(node: ast.AST) -> bool:
+    """Whether CONTRIBUTING.md says of this to use another line: see Lines that are read once."""
+    if isinstance(node, ast.Assign):
+        value = node.value
+        return isinstance(node.targets[0], ast.Tuple) and isinstance(value, ast.Tuple) and len(value.elts) > 2
+    inner = [child for child in ast.walk(node) if child is not node]
+    if isinstance(node, ast.IfExp):
+        return any(isinstance(child, ast.IfExp | ast.NamedExpr) for child in inner)
+    return (
+        isinstance(node, ast.BoolOp)
+        and isinstance(node.op, ast.Or)
+        and any(isinstance(child, ast.NamedExpr) for child in inner)
+    )
+
+
+@pytest.mark.parametrize("line", ["a = b if c else d if e else f", "if (a := b) or c: pass", "a, b, c = 1, 2, 3"])
+def test_a_packed_line_is_recognized(line: str) -> None:
+    assert any(map(packed, ast.walk(ast.parse(line))))
+
+
+def test_lines_are_not_saved_by_packing() -> None:
+    lines = [
+        f"{file}:{node.lineno}: {ast.unparse(node)}"
+        for file, text in TEXTS.items()
+        if part_of(file) not in STILL_PACKED
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.expr | ast.stmt) and packed(node)
+    ]
+    assert lines == []
 
 
 def test_no_package_has_more_lines_than_its_budget() -> None:

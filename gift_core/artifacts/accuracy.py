@@ -138,10 +138,10 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     is_newest = rows.groupby(["method", "seed", "file"])["step"].transform("max") == newest
     rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN) | (rows["phase"] == PROBE)]
     first = rows.groupby(["method", "seed", "protocol", "step", "eval_task"])["at"].transform("first")
-    for row, other in zip(rows.itertuples(), first, strict=True):
-        if row.at != other:
-            what = f"both give {row.method}, step {row.step}, on {row.eval_task}"
-            raise UserError(f"{other} and {row.at}: {what}. Keep one of them, or add the column seed.")
+    for row, at_first in zip(rows.itertuples(), first, strict=True):
+        if row.at != at_first:
+            problem = f"both give {row.method}, step {row.step}, on {row.eval_task}"
+            raise UserError(f"{at_first} and {row.at}: {problem}. Keep one of them, or add the column seed.")
     return rows.drop(columns=["at", "file", "top1_percent"]).reset_index(drop=True)
 
 
@@ -153,8 +153,8 @@ def _files(path: Path) -> list[Path]:
             raise UserError(f"{path}: no {kinds} file in it or below it. Name another folder, or a file.")
         return inside
     if not path.is_file() or path.suffix.lower() not in KINDS:
-        what = f"{path}: not a {kinds} file by its name." if path.is_file() else no_such_path(path)
-        raise UserError(f"{what} Name {kinds} files, or folders with such files.")
+        problem = f"{path}: not a {kinds} file by its name." if path.is_file() else no_such_path(path)
+        raise UserError(f"{problem} Name {kinds} files, or folders with such files.")
     return [path]
 
 
@@ -177,8 +177,8 @@ def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     header, lines = read_table_file(file, ROWS)
     columns = [name for name in LARGEST if name in header]
     if len(columns) != 1:
-        what = "there should be one column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100)"
-        raise UserError(f"{file}: {what}. {did_you_mean('top1', header)}")
+        problem = "there should be one column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100)"
+        raise UserError(f"{file}: {problem}. {did_you_mean('top1', header)}")
     for line in lines:
         at = f"{file}: {line.position}"
         try:
@@ -186,22 +186,22 @@ def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             column = str(fault["loc"][0])
-            what = f"{fault['msg'].removeprefix('Input ')}, it is {fault['input']!r}"
-            raise UserError(f"{at}, column {column}: {what}. {REMEDIES.get(column, 'Correct it.')}") from None
+            problem = f"{fault['msg'].removeprefix('Input ')}, it is {fault['input']!r}"
+            raise UserError(f"{at}, column {column}: {problem}. {REMEDIES.get(column, 'Correct it.')}") from None
         if not row["trained_task"] and row["step"] != PRETRAINED_STEP:
-            what = f"is empty. Write the task that step {row['step']} trained. Only step -1 has none."
-            raise UserError(f"{at}, column trained_task: {what}")
+            problem = f"is empty. Write the task that step {row['step']} trained. Only step -1 has none."
+            raise UserError(f"{at}, column trained_task: {problem}")
         accuracy = row[columns[0]] / LARGEST[columns[0]]
         yield at, {**row, "trained_task": row["trained_task"] or PRETRAINED, "top1": accuracy}
 
 
 def protocol_of(rows: pd.DataFrame, method: str) -> str:
     """Returns the protocol of the method's rows, one of PROTOCOLS. UserError if they have more than one."""
-    found = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
-    if len(found) != 1:
-        what = f"protocol is {' and '.join(found)}. Keep the rows of one protocol, or give the method two names."
-        raise UserError(f"accuracies of {method}: {what}")
-    return str(found[0])
+    protocols = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
+    if len(protocols) != 1:
+        problem = f"protocol is {' and '.join(protocols)}. Keep the rows of one protocol, or give the method two names."
+        raise UserError(f"accuracies of {method}: {problem}")
+    return str(protocols[0])
 
 
 def without_probes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -214,11 +214,12 @@ def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
 
     It is empty without probes. UserError for rows that are missing.
     """
-    own: pd.DataFrame = rows[rows["method"] == method]
-    probes = own[own["phase"] == PROBE] if "phase" in own else own.iloc[:0]
+    of_method: pd.DataFrame = rows[rows["method"] == method]
+    probes = of_method[of_method["phase"] == PROBE] if "phase" in of_method else of_method.iloc[:0]
     table: pd.DataFrame = probes.pivot(index="step", columns="eval_task", values="top1")
     order = list(dict.fromkeys(probes["eval_task"]))
-    table = table.reindex(index=sorted({PRETRAINED_STEP, *own["step"]}) if order else [], columns=order)
+    steps = sorted({PRETRAINED_STEP, *of_method["step"]}) if order else []
+    table = table.reindex(index=steps, columns=order)
     gaps = [f"step {step} on the probe {name}" for name in order for step in table.index[table[name].isna()]]
     _require_none(gaps, method, "Add them, or leave out the probe.")
     return table
@@ -226,18 +227,19 @@ def probe_table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
 
 def own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
     """Returns the method's rows from step 0 on, and its tasks in the order of training. UserError as task_order."""
-    own: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
-    return own, task_order(own, method)
+    of_steps: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
+    return of_steps, task_order(of_steps, method)
 
 
 def task_order(rows: pd.DataFrame, method: str) -> list[str]:
     """Returns the tasks by the step that trained them. UserError unless steps are 0, 1, 2 ... with one task each."""
     pairs = rows[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
-    steps, order = [int(step) for step in pairs["step"]], [str(task) for task in pairs["trained_task"]]
+    steps = [int(step) for step in pairs["step"]]
+    order = [str(task) for task in pairs["trained_task"]]
     if not steps or steps != list(range(len(steps))) or len(set(order)) < len(order):
-        found = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
-        what = f"steps are {found}; expected 0, 1, 2 ..., each with a trained task of its own"
-        raise UserError(f"accuracies of {method}: {what}. Count the steps from 0 in the order of training.")
+        listed = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
+        problem = f"steps are {listed}; expected 0, 1, 2 ..., each with a trained task of its own"
+        raise UserError(f"accuracies of {method}: {problem}. Count the steps from 0 in the order of training.")
     return order
 
 
@@ -274,25 +276,25 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     parts: list[pd.DataFrame] = []
     texts: list[str] = []
     learned: dict[str, list[str]] = {}  # by method, in the order of training
-    for method, own in rows.groupby("method", sort=False):
+    for method, part in rows.groupby("method", sort=False):
         try:
-            order = own_rows(own, str(method))[1]
+            order = own_rows(part, str(method))[1]
         except UserError:  # which summarize raises again
             order = []
-        if order and CLASS_INCREMENTAL not in set(own["protocol"]):
+        if order and CLASS_INCREMENTAL not in set(part["protocol"]):
             last = len(order) - 1
-            tested = set(own.loc[own["step"] == last, "eval_task"])
+            tested = set(part.loc[part["step"] == last, "eval_task"])
             untested = [task for task in order if task not in tested] if last else []
-            others = [task for task in dict.fromkeys(without_probes(own)["eval_task"]) if task not in order]
+            others = [task for task in dict.fromkeys(without_probes(part)["eval_task"]) if task not in order]
             done = order[:-1] if untested else order
             reason = f"Tests on tasks that no step has learned are left out: {first_names(others)}."
             if untested:
                 reason = f"Step {last} ({order[last]}) is left out: it was not tested on {first_names(untested)}."
             if untested or others:
                 texts.append(f"{method}: scored up to step {len(done) - 1} ({done[-1]}). {reason}")
-            own = own[(own["step"] < len(done)) & (own["eval_task"].isin(done) | (own["phase"] == PROBE))]
+            part = part[(part["step"] < len(done)) & (part["eval_task"].isin(done) | (part["phase"] == PROBE))]
             learned[str(method)] = done
-        parts.append(own)
+        parts.append(part)
     kept = pd.concat(parts).sort_index()
     tasks_of_first = next(iter(learned.values()), list(kept["eval_task"]))
     pretrained = (kept["step"] == PRETRAINED_STEP) & ~kept["method"].isin(list(learned))  # a method of its own

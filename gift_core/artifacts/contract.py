@@ -49,10 +49,10 @@ def require_hashes(folder: Path, hashes: Mapping[str, str], stage: str) -> None:
     """Raises ContractError if a file is missing or has another SHA-256 than was noted: {name in the folder: hash}."""
     for name, expected in hashes.items():
         require_file(folder / name, stage)
-        found = sha256_of(folder / name)
-        if found != expected:
-            what = f"its sha256 should be {expected[:12]}..., it is {found[:12]}...: the file was changed"
-            raise broken(folder / name, what, stage)
+        digest = sha256_of(folder / name)
+        if digest != expected:
+            problem = f"its sha256 should be {expected[:12]}..., it is {digest[:12]}...: the file was changed"
+            raise broken(folder / name, problem, stage)
 
 
 def read(kind: type[A], path: Path, stage: str) -> A:
@@ -70,11 +70,12 @@ def parse(kind: type[A], content: bytes | str, path: Path, stage: str) -> A:
         return TypeAdapter(kind).validate_json(content, strict=True)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        what = fault["msg"].removeprefix("Value error, ").rstrip(".")
+        problem = fault["msg"].removeprefix("Value error, ").rstrip(".")
         if fault["type"] != "json_invalid":
-            at, value = ".".join(map(str, fault["loc"])), ascii(fault["input"])
-            what = f"{f'{at}: ' if at else ''}{what}; found {value[:SHOWN]}{'...' if value[SHOWN:] else ''}"
-        raise broken(path, what, stage) from error
+            key, value = ".".join(map(str, fault["loc"])), ascii(fault["input"])
+            shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
+            problem = ": ".join(filter(None, (key, f"{problem}; found {shown}")))
+        raise broken(path, problem, stage) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -121,9 +122,14 @@ def read_table(
         notes = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise broken(path, f"it should be a whole Parquet file, but {error}", stage) from error
-    expected, found = schema(table.schema) if callable(schema) else schema, table.schema.remove_metadata()
-    if found != expected or any(column.null_count for column in table.columns):
-        wanted, there = (", ".join(f"{each.name} {each.type}" for each in columns) for columns in (expected, found))
-        raise broken(path, f"its columns should be {wanted}, without empty cells, they are {there}", stage)
+    expected = schema(table.schema) if callable(schema) else schema
+    stored = table.schema.remove_metadata()
+    if stored != expected or any(column.null_count for column in table.columns):
+        problem = f"its columns should be {_listed(expected)}, without empty cells, they are {_listed(stored)}"
+        raise broken(path, problem, stage)
     notes.pop(SEAL, None)
     return table, notes
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{column.name} {column.type}" for column in schema)

@@ -174,7 +174,9 @@ def _provenance(folder: Path) -> Provenance:
 
 
 def _stage_of(folder: Path) -> str:
-    return "import_model" if folder.name == PRETRAINED else "evaluate" if RELEASED in folder.parts else _FINETUNE
+    if folder.name == PRETRAINED:
+        return "import_model"
+    return "evaluate" if RELEASED in folder.parts else _FINETUNE
 
 
 def shape_fault(model_config: Any) -> str | None:
@@ -192,14 +194,15 @@ def shape_fault(model_config: Any) -> str | None:
         key = name.rpartition(".")[2]
         if key == "tokenizer_kwargs":
             options = value if isinstance(value, Mapping) else [_shown(value)]
-            if unknown := [option for option in options if option not in _TOKENIZER_OPTIONS]:
+            unknown = [option for option in options if option not in _TOKENIZER_OPTIONS]
+            if unknown:
                 return f"{name}.{unknown[0]} is not allowed, only {', '.join(_TOKENIZER_OPTIONS)}"
         elif key.endswith("_name") and not (value is None or isinstance(value, str)):
             return f"{name} should be text, it is {_shown(value)}"
         elif key in _LARGEST and not (value is None and key == "patch_size"):  # a ResNet has none
             kinds = (int, float) if key == "mlp_ratio" else (int,)
-            for each in value if isinstance(value, list | tuple) and value else [value]:
-                if isinstance(each, bool) or not isinstance(each, kinds) or not 0 < each <= _LARGEST[key]:
+            for number in value if isinstance(value, list | tuple) and value else [value]:
+                if isinstance(number, bool) or not isinstance(number, kinds) or not 0 < number <= _LARGEST[key]:
                     kind = "number" if key == "mlp_ratio" else "whole number"
                     return f"{name} should be a {kind}, more than 0 and at most {_LARGEST[key]}, it is {_shown(value)}"
     return None

@@ -43,7 +43,8 @@ SCHEMA = pa.schema(
         ("predicted", _NAME),  # the class that the model gave to it
     ]
 )
-OF_CLASS, OF_IMAGE, OF_CAPTION = "class", "image", "caption"
+OF_CLASS = "class"
+OF_IMAGE, OF_CAPTION = "image", "caption"
 RETRIEVAL = pa.schema(
     [
         *SCHEMA,
@@ -84,12 +85,20 @@ def retrieval_rows(
     `right` and `found` are positions of images: the right one, and that of the first answer. `answers` are rows of
     numbers, as long as the longest. -1 is none.
     """
-    texts = {name: [str(int(each)) for each in values] for name, values in (("label", right), ("predicted", found))}
-    retrieved = [[int(answer) for answer in row if answer >= 0] for row in answers]
+    texts = {"label": list(map(_digits, right)), "predicted": list(map(_digits, found))}
+    retrieved = [_without_none(row) for row in answers]
     numbers = {"image": list(map(int, queries)), "rank": list(map(int, ranks))}
     rows: pd.DataFrame = pd.DataFrame({**numbers, **texts, "query": query, "retrieved": retrieved, **columns})
     ordered: pd.DataFrame = rows[RETRIEVAL.names]
     return ordered
+
+
+def _digits(number: Any) -> str:
+    return str(int(number))
+
+
+def _without_none(row: Numbers) -> list[int]:
+    return [int(answer) for answer in row if answer >= 0]
 
 
 @dataclass(frozen=True)
@@ -125,10 +134,11 @@ def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str
     schema = RETRIEVAL if "query" in rows.columns else SCHEMA
     if schema is RETRIEVAL:  # rows of classes, beside those of pairs, have neither rank nor answers
         empty = rows["query"].isna()
-        retrieved = [[] if none else found for none, found in zip(empty, rows["retrieved"], strict=True)]
+        retrieved = [[] if none else answers for none, answers in zip(empty, rows["retrieved"], strict=True)]
         rank = rows["rank"].fillna(0).astype(int)
         rows = rows.assign(query=rows["query"].where(~empty, OF_CLASS), rank=rank, retrieved=retrieved)
-    ordered, columns = rows[schema.names].sort_values("step", kind="stable"), []
+    ordered = rows[schema.names].sort_values("step", kind="stable")
+    columns = []
     for name, kind in zip(schema.names, schema.types, strict=True):
         values = ordered[name]
         if kind == _NAME:  # its dictionary has the order of first appearance, however pandas stores the texts

@@ -89,14 +89,14 @@ def read_metrics(path: Path, text: str | None = None) -> dict[str, dict[str, Any
 
     ContractError if the file is missing or has another content.
     """
-    found = read(dict[str, Metrics], path, STAGE) if text is None else parse(dict[str, Metrics], text, path, STAGE)
-    return {method: row.model_dump(exclude_unset=True) for method, row in found.items()}
+    rows = read(dict[str, Metrics], path, STAGE) if text is None else parse(dict[str, Metrics], text, path, STAGE)
+    return {method: row.model_dump(exclude_unset=True) for method, row in rows.items()}
 
 
 def rounded(value: Any) -> Any:
     """The value, or those in a mapping, with the decimals that the files have."""
     if isinstance(value, Mapping):
-        return {name: rounded(each) for name, each in value.items()}
+        return {name: rounded(inner) for name, inner in value.items()}
     return round(value, DECIMALS) if isinstance(value, float) else value
 
 

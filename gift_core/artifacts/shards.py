@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,22 +129,25 @@ def write_manifest(
     environment: Mapping[str, str | int] | None = None,
 ) -> Manifest:
     """Writes and returns the manifest of the finished shards in `folder`. `prompts` is their prompts_digest."""
-    shards, every = [], []
+    shards = []
+    stats_of_shards = []
     for index, _ in enumerate(sorted(folder.glob("*.tar"))):
         tar, table, note = _files_of_shard(folder, index)
         stats = read(Stats, note, STAGE)
         sidecars = {table.name: stats.sha256[table.name], note.name: sha256_of(note)}
         shards.append(Shard(name=tar.name, sha256=stats.sha256[tar.name], sidecars=sidecars))
-        every.append(stats)
-    filtered = [stats.rejected for stats in every if stats.rejected is not None]
-    reasons = sorted({reason for rejected in filtered for reason in rejected})
+        stats_of_shards.append(stats)
+    filtered = [stats.rejected for stats in stats_of_shards if stats.rejected is not None]
+    rejected: Counter[str] = Counter()
+    for counts in filtered:
+        rejected.update(counts)
     manifest = Manifest(
-        images=sum(stats.count for stats in every),
+        images=sum(stats.count for stats in stats_of_shards),
         prompts=dict(prompts),
         shards=shards,
         generator=dict(generator),
-        redrawn=sum(stats.redrawn for stats in every),
-        rejected={reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons} if filtered else None,
+        redrawn=sum(stats.redrawn for stats in stats_of_shards),
+        rejected=dict(sorted(rejected.items())) if filtered else None,
         environment=None if environment is None else dict(environment),
     )
     write_json(folder / MANIFEST, manifest.model_dump(exclude_none=True))
@@ -174,16 +178,17 @@ def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
 
     ContractError for a tar that is damaged or not the one of the manifest.
     """
-    wanted, found = set(prompt_ids), dict[int, Pair]()
+    wanted = set(prompt_ids)
+    pairs = dict[int, Pair]()
     for shard in read_manifest(folder).shards:
-        if found.keys() == wanted:
+        if pairs.keys() == wanted:
             break
         require_hashes(folder, {shard.name: shard.sha256}, STAGE)
         for key, files in stored_samples(folder / shard.name, STAGE):
             if json.loads(files["json"].read())["prompt_id"] in wanted:
                 pair = _pair(key, files, {extension: file.read() for extension, file in files.items()})
-                found[pair.prompt_id] = pair
-    return found
+                pairs[pair.prompt_id] = pair
+    return pairs
 
 
 def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
@@ -195,8 +200,8 @@ def _pair(key: str, files: Mapping[str, StoredFile], content: Mapping[str, bytes
     """The pair of a sample, with its image. It can be read again."""
     try:
         image = "png" if "png" in files else "jpg"
-        number, prompt = int(json.loads(content["json"])["prompt_id"]), content["txt"].decode()
-        return Pair(key, number, prompt, content[image], files[image].read)
+        prompt_id = int(json.loads(content["json"])["prompt_id"])
+        return Pair(key, prompt_id, content["txt"].decode(), content[image], files[image].read)
     except (LookupError, TypeError, ValueError) as error:
-        what = f"sample {key} should be an image, a txt and a json with a prompt_id ({error!r})"
-        raise broken(next(iter(files.values())).tar, what, STAGE) from error
+        problem = f"sample {key} should be an image, a txt and a json with a prompt_id ({error!r})"
+        raise broken(next(iter(files.values())).tar, problem, STAGE) from error

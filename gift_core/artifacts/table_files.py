@@ -87,12 +87,12 @@ def fitting_columns(path: Path, fits: Callable[[str], bool], *, location: str) -
     """
     with _table_errors(path, _prefix(path, location)):
         header, records = _reader(path)(path, None)
-    found = []
+    fitting = []
     for name in header:
         texts = {str(record.get(name) or "").strip() for _, record in records} - {""}
         if texts and all(map(fits, texts)):
-            found.append(name)
-    return found
+            fitting.append(name)
+    return fitting
 
 
 def _reader(path: Path) -> Reader:
@@ -108,8 +108,8 @@ def _table_errors(path: Path, prefix: str) -> Iterator[None]:
         raise UserError(f"{prefix}: {error}") from None
     except Exception as error:  # csv and pyarrow have types of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        what = f"cannot be read as {path.suffix.lower()} ({reason})"
-        raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
+        problem = f"cannot be read as {path.suffix.lower()} ({reason})"
+        raise UserError(f"{prefix}: {problem}. Save it again, text as UTF-8.") from None
 
 
 def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> UserError:
@@ -132,7 +132,8 @@ def text_lines(path: Path, location: str) -> list[str]:
 
 def distinct_lines(path: Path, location: str, *, noun: str) -> tuple[str, ...]:
     """Returns the distinct lines in their order. UserError if there are none: `noun` says what a line is."""
-    if entries := tuple(dict.fromkeys(text_lines(path, location))):
+    entries = tuple(dict.fromkeys(text_lines(path, location)))
+    if entries:
         return entries
     raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
 
@@ -152,18 +153,20 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Re
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    header, records, end = list[str](), Records(), 0
+    header = list[str]()
+    records = Records()
+    end = 0
     for cells in reader:
-        start, end = end + 1, reader.line_num
+        start, end = end + 1, reader.line_num  # a record may have several lines
         texts = [cell.strip() for cell in cells]
         if not any(texts) and len(texts) <= 1:
             continue
         if not header:
             header = texts
         elif len(texts) != len(header):
-            what = f"line {start}: {len(texts)} values, but the header has {len(header)}"
+            problem = f"line {start}: {len(texts)} values, but the header has {len(header)}"
             remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
-            raise UserError(f"{what}. {remedy}.")
+            raise UserError(f"{problem}. {remedy}.")
         else:
             records.append((f"line {start}", dict(zip(header, texts, strict=True))))
     return header, records
@@ -201,11 +204,13 @@ def _row(position: str, record: Mapping[str, Any], columns: Collection[str]) -> 
     for name in columns:
         value = record.get(name)
         if isinstance(value, list | dict | bytes):
-            what = f"{position}, column {name}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
-            raise UserError(f"{what}. Correct it.")
+            problem = f"{position}, column {name}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
+            raise UserError(f"{problem}. Correct it.")
         if value is None or (isinstance(value, float) and math.isnan(value)):
             value = ""
-        cells[name] = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        cells[name] = str(value).strip()
     return Row(position, cells)
 
 

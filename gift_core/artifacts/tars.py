@@ -57,7 +57,8 @@ def index_tar(
         OSError: the tar cannot be opened or read.
     """
     seen = set[str]()
-    for key, members in groupby(_members(path, [] if skipped is None else skipped, is_stray), key=lambda each: each[0]):
+    all_members = _members(path, [] if skipped is None else skipped, is_stray)
+    for key, members in groupby(all_members, key=lambda member: member[0]):
         files: dict[str, StoredFile] = {}
         for _, extension, file in members:
             if extension in files:
@@ -79,9 +80,10 @@ def _members(path: Path, skipped: list[str], is_stray: Callable[[str], bool]) ->
         end = 0
         for member in tar:
             end = tar.offset
-            found, name = _KEY_AND_EXTENSION.fullmatch(member.name), PurePosixPath(member.name).name
-            if member.isreg() and found and not name.startswith((".", "__")) and not is_stray(member.name):
-                yield found[1], found[2].lower(), StoredFile(path, member.offset_data, member.size)
+            named = _KEY_AND_EXTENSION.fullmatch(member.name)
+            is_hidden = PurePosixPath(member.name).name.startswith((".", "__"))
+            if member.isreg() and named and not is_hidden and not is_stray(member.name):
+                yield named[1], named[2].lower(), StoredFile(path, member.offset_data, member.size)
             elif not member.isdir():
                 skipped.append(member.name)
         stream.seek(end)
@@ -125,7 +127,8 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
         for key, files in samples:
             for extension in sorted(files):
                 info = tarfile.TarInfo(f"{key}.{extension}")  # its defaults: mtime 0, uid and gid 0, no names
-                info.size, info.mode = len(files[extension]), 0o644
+                info.size = len(files[extension])
+                info.mode = 0o644
                 tar.addfile(info, io.BytesIO(files[extension]))
 
 

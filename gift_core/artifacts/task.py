@@ -153,10 +153,11 @@ def index_tars(folder: Path, info: TaskInfo, names: Iterable[str]) -> list[Store
                 text = files.pop(_TARGETS[info.kind]).read().decode()
                 (image,) = files.values()
                 captions = tuple(text.split("\n")) if info.kind == PAIRS else ()
-                label = next((numbers[each] for each in captions if each in numbers), -1) if captions else int(text)
+                known = [numbers[caption] for caption in captions if caption in numbers]
+                label = (known or [-1])[0] if captions else int(text)
             except (LookupError, ValueError) as error:
-                what = f"sample {key} should be one image and its .{_TARGETS[info.kind]} ({error!r})"
-                raise broken(folder / name, what, STAGE) from error
+                problem = f"sample {key} should be one image and its .{_TARGETS[info.kind]} ({error!r})"
+                raise broken(folder / name, problem, STAGE) from error
             images.append(StoredImage(image, label, captions))
     return images
 
@@ -166,9 +167,11 @@ def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]
 
     Reads only the headers of the tars that have some of them, and checks no hash. ContractError for a damaged tar.
     """
-    names, wanted = info.shards(split), sorted(set(positions))
+    names = info.shards(split)
     per_tar = len(index_tars(folder, info, names[:1]))  # all tars but the last have as many images as the first
-    tars = {each: index_tars(folder, info, [names[each]]) for each in {position // per_tar for position in wanted}}
+    wanted = sorted(set(positions))
+    numbers = {position // per_tar for position in wanted}
+    tars = {number: index_tars(folder, info, [names[number]]) for number in numbers}
     return {position: tars[position // per_tar][position % per_tar] for position in wanted}
 
 

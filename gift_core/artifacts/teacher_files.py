@@ -154,7 +154,7 @@ def read_features(path: Path, kind: type[F]) -> F:
     """Returns the features. ContractError if the file is missing or damaged, or has other columns."""
 
     def schema(found: pa.Schema) -> pa.Schema:
-        sizes = [each.list_size for each in found.types if pa.types.is_fixed_size_list(each)]
+        sizes = [column.list_size for column in found.types if pa.types.is_fixed_size_list(column)]
         vectors = pa.list_(pa.float32(), sizes[0] if sizes else 1)
         return pa.schema([(name, _TYPES.get(name, vectors)) for name in _COLUMNS[kind]])
 
@@ -192,8 +192,8 @@ def read_fisher(path: Path) -> Fisher:
             diagonals = {name: file.get_tensor(name) for name in sorted(file.keys())}
             return Fisher(diagonals, note["estimator"], note["model"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        what = f"it should be safetensors with an estimator and a model in its metadata ({error!r})"
-        raise broken(path, what, STAGE) from error
+        problem = f"it should be safetensors with an estimator and a model in its metadata ({error!r})"
+        raise broken(path, problem, STAGE) from error
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,8 @@ def write_exemplars(folder: Path, exemplars: Sequence[Exemplar]) -> None:
     """
     tar = folder / TAR
     if exemplars:
-        write_tar(tar, ((exemplar.key, {image_extension(exemplar.image): exemplar.image}) for exemplar in exemplars))
+        images = ((exemplar.key, exemplar.image) for exemplar in exemplars)
+        write_tar(tar, ((key, {image_extension(image): image}) for key, image in images))
     else:
         tar.unlink(missing_ok=True)
     rows = [{name: getattr(exemplar, name) for name in SCHEMA.names} for exemplar in exemplars]

@@ -27,9 +27,8 @@ def artifacts_of(layout: Layout, config: Config) -> Iterator[tuple[Path, Check]]
     """Yields (artifact, its check, which raises ContractError where it is broken), in the order of the stages."""
     yield layout.pretrained(), model_hash
     yield layout.pretrained_accuracy(), read_accuracy
-    yield from (
-        (layout.task(name), lambda folder: [index_task(folder, each) for each in SPLITS]) for name in config.tasks
-    )
+    for name in config.tasks:
+        yield layout.task(name), lambda folder: [index_task(folder, split) for split in SPLITS]
     yield from ((layout.probe(name), read_probe) for name in config.evaluation.probes)
     yield layout.base_vocabulary(), read_vocabulary
     for step in config.sequence:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import open_clip
 import torch
@@ -24,9 +24,6 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
 from gift_core.errors import UserError, nearest, no_such_path
-
-if TYPE_CHECKING:
-    from gift_core.clip.model import Clip
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
 # Preprocessing settings, other than the size, that belong to released weights.
@@ -45,10 +42,11 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
     UserError for an unknown name, and for an architecture that cannot be trained here, with the reason.
     """
-    architecture, known = name.replace("/", "-"), open_clip.list_models()
+    architecture = name.replace("/", "-")
+    known = open_clip.list_models()
     if architecture not in known:
-        what = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
-        raise UserError(f"{what} {nearest(architecture, known)}docs/models.md says what can be loaded.")
+        problem = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
+        raise UserError(f"{problem} {nearest(architecture, known)}docs/models.md says what can be loaded.")
     config: dict[str, Any] = open_clip.get_model_config(architecture)
     require_supported(config, f"model.name {name!r}")
     return architecture, config
@@ -56,7 +54,8 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
 def require_supported(model_config: Any, location: str) -> None:
     """Raises UserError if the stages cannot use a model of `model_config`, which may be any value of JSON."""
-    if reason := unsupported_reason(model_config):
+    reason = unsupported_reason(model_config)
+    if reason:
         raise UserError(f"{location}: not supported: {reason}. See docs/models.md for what is.")
 
 
@@ -66,12 +65,14 @@ def unsupported_reason(model_config: Any) -> str | None:
     They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
     SigLIP's logit bias stay unchanged.
     """
-    if fault := shape_fault(model_config):
+    fault = shape_fault(model_config)
+    if fault:
         return fault
-    size, text = model_config["vision_cfg"].get("image_size", 224), model_config["text_cfg"]
+    size = model_config["vision_cfg"].get("image_size", 224)
     sides = [size, size] if isinstance(size, int) else size
     if len(sides) != 2 or sides[0] != sides[1]:
         return f"its images are {' x '.join(map(str, sides))} px, crops here are squares"
+    text = model_config["text_cfg"]
     entries = text.get("vocab_size", CLIP_VOCABULARY)
     if not text.get("hf_model_name") and not text.get("hf_tokenizer_name") and entries != CLIP_VOCABULARY:
         return f"its vocabulary has {entries} entries, and open_clip names no tokenizer for it"
@@ -88,7 +89,9 @@ def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) 
     settings["vision_cfg"]["timm_model_pretrained"] = False
     settings["text_cfg"]["hf_model_pretrained"] = False
     custom_text = settings.pop("custom_text", False) or bool(settings["text_cfg"].get("hf_model_name"))
-    kind = CLIP if not custom_text else CoCa if "multimodal_cfg" in settings else CustomTextCLIP
+    kind: Any = CLIP
+    if custom_text:
+        kind = CoCa if "multimodal_cfg" in settings else CustomTextCLIP
     remedy = "Correct the configuration, or fetch the model again. A text tower of the hub needs a connection once."
     with explained("model_cfg: open_clip cannot build a model of it", remedy):
         model: Any = kind(**settings)
@@ -128,8 +131,12 @@ def preprocess_of(architecture: str) -> dict[str, Any]:
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
-    shared = [key for key in _PREPROCESS_KEYS if len({json.dumps(config.get(key)) for config in configs}) == 1]
-    return {key: configs[0][key] for key in shared if configs[0].get(key) is not None}
+    shared = {}
+    for key in _PREPROCESS_KEYS:
+        spellings = {json.dumps(config.get(key)) for config in configs}  # some have lists, some tuples
+        if len(spellings) == 1 and configs[0].get(key) is not None:
+            shared[key] = configs[0][key]
+    return shared
 
 
 def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], location: str) -> None:
@@ -149,9 +156,10 @@ def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], locatio
     for key, (least, most) in _LEVELS.items():
         values = preprocess.get(key)
         numbers = values if isinstance(values, (list, tuple)) else ()
-        if len(numbers) != 3 or not all(isinstance(each, (int, float)) and least <= each <= most for each in numbers):
-            what = f"{key} should be 3 numbers from {least:g} to {most:g}, it is {values!r}"
-            raise UserError(f"{location}: preprocess_cfg: {what}. Correct it beside the weights.")
+        are_sound = all(isinstance(number, (int, float)) and least <= number <= most for number in numbers)
+        if len(numbers) != 3 or not are_sound:
+            problem = f"{key} should be 3 numbers from {least:g} to {most:g}, it is {values!r}"
+            raise UserError(f"{location}: preprocess_cfg: {problem}. Correct it beside the weights.")
 
 
 def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy: str = REMEDY) -> None:
@@ -163,8 +171,8 @@ def require_sound_numbers(value: torch.Tensor, name: str, location: str, remedy:
         return
     if not all(abs(float(extreme)) <= LARGEST_WEIGHT for extreme in torch.aminmax(value)):
         count = int((~(value.abs() <= LARGEST_WEIGHT)).sum())
-        what = f"{count} of the {value.numel()} numbers of {name} are NaN, infinite or above {LARGEST_WEIGHT:g}"
-        raise UserError(f"{location}: {what}. {remedy}")
+        problem = f"{count} of the {value.numel()} numbers of {name} are NaN, infinite or above {LARGEST_WEIGHT:g}"
+        raise UserError(f"{location}: {problem}. {remedy}")
 
 
 LOCAL = "local-dir:"
@@ -214,34 +222,14 @@ def require_known_tokens(model: Any, tokens_NL: torch.Tensor, location: str, rem
     """
     embedding = getattr(getattr(model, "text", model), "token_embedding", None)
     if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
-        wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
-        what = f"token {wrong}, but the model's vocabulary is 0 to {embedding.num_embeddings - 1}"
-        raise UserError(f"{location}: {what}. {remedy}")
+        token = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
+        problem = f"token {token}, but the model's vocabulary is 0 to {embedding.num_embeddings - 1}"
+        raise UserError(f"{location}: {problem}. {remedy}")
 
 
 def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
     """The tokenizer files in `folder`."""
-    return tuple(path for name in TOKENIZER_FILES if (path := folder / name).is_file())
-
-
-def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
-    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself."""
-    if clip.tokenizer_files:
-        return {path.name: path.read_bytes() for path in clip.tokenizer_files}
-    if not clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
-        return {}
-    tokenizer: Any = clip.tokenizer
-    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
-        tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-
-
-def write_tokenizer(clip: Clip, folder: Path) -> bool:
-    """Writes the tokenizer's files into an existing folder. Returns whether there are any."""
-    contents = tokenizer_contents(clip)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    return bool(contents)
+    return tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
 
 
 def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any]) -> Callable[..., torch.Tensor]:

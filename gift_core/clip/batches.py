@@ -49,9 +49,9 @@ def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
 
 def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor) -> torch.Tensor:
     """Returns normalized images [B, 3, S, S] of a cache on the model's device. Those of other processes are zeros."""
-    own = own_share(len(chosen_B))
-    pixels_BCHW = to_device(torch.stack(cache.fetch(chosen_B[own].tolist())), clip.device)
-    return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
+    share = own_share(len(chosen_B))
+    pixels_BCHW = to_device(torch.stack(cache.fetch(chosen_B[share].tolist())), clip.device)
+    return placed(normalize(clip, pixels_BCHW), share, len(chosen_B))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,9 @@ class TrainingImages:
         cache_budget: CacheBudget,
     ) -> None:
         self.class_prompts = tuple(class_prompts)
-        self._clip, self._crop_scale, self._names = clip, crop_scale, names
+        self._clip = clip
+        self._crop_scale = crop_scale
+        self._names = names
         self._cache = PixelCache(
             [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
@@ -164,14 +166,14 @@ class TrainingImages:
 
     def crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
         """Normalized crops [B, 3, S, S] of the images with these numbers."""
-        own = own_share(len(chosen))
-        images = self._cache.fetch(chosen[own])
+        share = own_share(len(chosen))
+        images = self._cache.fetch(chosen[share])
         sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
-        sizes_B2[own] = [image.shape[1:] for image in images]
+        sizes_B2[share] = [image.shape[1:] for image in images]
         generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
-        boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[own]
+        boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[share]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
-        return placed(normalize(self._clip, pixels_BCHW), own, len(chosen))
+        return placed(normalize(self._clip, pixels_BCHW), share, len(chosen))
 
 
 class JointImages:
@@ -284,9 +286,13 @@ class TrainingPairs(TrainingImages):
     def summary(self) -> str:
         """What the batches are of, how many captions the context of the model cuts, and how many are another's text."""
         captions = [caption for captions in self._captions for caption in captions]
-        cut, same = cut_texts(self._clip, captions), tokenizer_of(self._clip.tokenizer).count_repeated(captions)
-        notes = [f"{cut:,} longer than the model's context, and cut"] if cut else []
-        notes += [f"{same:,} with the tokens of another one, so they are one text to the model"] if same else []
+        cut = cut_texts(self._clip, captions)
+        same = tokenizer_of(self._clip.tokenizer).count_repeated(captions)
+        notes = []
+        if cut:
+            notes.append(f"{cut:,} longer than the model's context, and cut")
+        if same:
+            notes.append(f"{same:,} with the tokens of another one, so they are one text to the model")
         note = f" ({'; '.join(notes)})" if notes else ""
         return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
 

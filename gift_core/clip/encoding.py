@@ -125,8 +125,8 @@ def require_unit(features_ND: torch.Tensor, what: str) -> torch.Tensor:
     """Returns the features. UserError if one has another length than 1: where a tower overflows it is 0 or NaN."""
     count = int((~((features_ND.norm(dim=-1) - 1).abs() < 0.01)).sum())
     if count:
-        found = f"{count} of {len(features_ND)} features of {what} are NaN, infinite or 0"
-        raise UserError(f"the model: {found}, although its weights are finite: its computation overflows. {REMEDY}")
+        problem = f"{count} of {len(features_ND)} features of {what} are NaN, infinite or 0"
+        raise UserError(f"the model: {problem}, although its weights are finite: its computation overflows. {REMEDY}")
     return features_ND
 
 
@@ -169,9 +169,11 @@ def require_distinct_rows(texts: Sequence[str], tokens_NL: torch.Tensor, locatio
     """
     first: dict[tuple[int, ...], int] = {}
     for number, row_L in enumerate(tokens_NL.tolist()):
-        if (other := first.setdefault(tuple(row_L), number)) != number:
-            what = f"{texts[other]!r} and {texts[number]!r} have the same tokens, so classes {other} and {number}"
-            raise UserError(f"{location}: {what} are the same to the model. Reword or shorten one of them.")
+        earlier = first.setdefault(tuple(row_L), number)
+        if earlier != number:
+            same = f"{texts[earlier]!r} and {texts[number]!r} have the same tokens"
+            problem = f"{same}, so classes {earlier} and {number}"
+            raise UserError(f"{location}: {problem} are the same to the model. Reword or shorten one of them.")
 
 
 def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:

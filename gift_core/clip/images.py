@@ -107,7 +107,9 @@ class PixelCache:
     """
 
     def __init__(self, reads: Sequence[Read], prepare: Prepare, cache_budget: CacheBudget) -> None:
-        self._reads, self._prepare, self._budget = list(reads), prepare, cache_budget
+        self._reads = list(reads)
+        self._prepare = prepare
+        self._budget = cache_budget
         self._cached: dict[int, torch.Tensor] = {}
 
     def fetch(self, numbers: Iterable[int]) -> list[torch.Tensor]:

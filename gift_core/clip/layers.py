@@ -71,10 +71,10 @@ class Layers:
         for index, block in enumerate(self.blocks):
             if name.startswith(block):
                 return len(self.blocks) - index
-        own = name.removeprefix(self.prefix)
+        inner = name.removeprefix(self.prefix)
         for part in PARTS:
-            own = own.removeprefix(part)
-        return len(self.blocks) + 1 if own.split(".")[0] in EMBEDDINGS else 0
+            inner = inner.removeprefix(part)
+        return len(self.blocks) + 1 if inner.split(".")[0] in EMBEDDINGS else 0
 
 
 def layers_of(model: Any) -> dict[str, Layers]:

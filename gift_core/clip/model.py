@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,6 @@ from gift_core.clip.architectures import (
     require_sound,
     require_supported,
     tokenizer_files_of,
-    write_tokenizer,
 )
 from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
@@ -173,8 +173,8 @@ def _load(folder: Path, config: Mapping[str, Any], device: torch.device, precisi
     file = _weights_of_folder(folder)
     with explained(f"{file}: no file of weights", "Fetch the folder again."):
         tensors = load_state_dict(str(file), weights_only=True)
-    tokenizer, files = load_tokenizer(f"{LOCAL}{folder}"), tokenizer_files_of(folder)
-    options: dict[str, Any] = {"precision": precision, "tokenizer_files": files}
+    tokenizer = load_tokenizer(f"{LOCAL}{folder}")
+    options: dict[str, Any] = {"precision": precision, "tokenizer_files": tokenizer_files_of(folder)}
     return assemble(config, tokenizer, tensors, device=device, location=str(folder), **options)
 
 
@@ -197,7 +197,8 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise UserError(f"{no_such_path(folder, 'folder')} It should hold {CONFIG} and {WEIGHTS}; check model.name.")
     config = read_json_object(folder / CONFIG)
     require_supported(config.get("model_cfg"), str(folder / CONFIG))
-    if (weights := _weights_of_folder(folder)).suffix == ".safetensors":
+    weights = _weights_of_folder(folder)
+    if weights.suffix == ".safetensors":
         read_shapes(weights)
     return config
 
@@ -242,6 +243,26 @@ def write_description(clip: Clip, folder: Path) -> None:
     text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
     write_tokenizer(clip, folder)
+
+
+def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
+    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself."""
+    if clip.tokenizer_files:
+        return {path.name: path.read_bytes() for path in clip.tokenizer_files}
+    if not clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
+        return {}
+    tokenizer: Any = clip.tokenizer
+    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def write_tokenizer(clip: Clip, folder: Path) -> bool:
+    """Writes the tokenizer's files into an existing folder. Returns whether there are any."""
+    contents = tokenizer_contents(clip)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return bool(contents)
 
 
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:

@@ -65,14 +65,16 @@ def may_share_tokens(texts: Sequence[str], context: int) -> list[int]:
     """
     kept = context - 3  # without start, end, and the mark that some put before a text
     keys = [_keys(text, kept) for text in texts]
-    counts = [Counter(each) for each in zip(*keys, strict=True)]
-    return [number for number, own in enumerate(keys) if any(of[key] > 1 for of, key in zip(counts, own, strict=True))]
+    with_marks = Counter(key for key, _ in keys)
+    without_marks = Counter(key for _, key in keys)
+    return [number for number, (key, plain) in enumerate(keys) if with_marks[key] > 1 or without_marks[plain] > 1]
 
 
 def _keys(text: str, kept: int) -> tuple[str, str]:
     """What the first bytes of two texts share if they have the same tokens, with punctuation and without it."""
     plain = unicodedata.normalize("NFKD", html.unescape(html.unescape(text))).casefold()
-    whole, without = _start(plain, kept), _start(_PUNCTUATION.sub("", plain.replace("_", " ")), kept)
+    whole = _start(plain, kept)
+    without = _start(_PUNCTUATION.sub("", plain.replace("_", " ")), kept)
     return _IGNORED.sub("", whole), _IGNORED.sub("", without)
 
 

@@ -53,7 +53,9 @@ class TestSet:
     ) -> None:
         self.task = read_task(folder)
         self.batch_size = batch_size
-        self._folder, self._budget, self._limit = folder, cache_budget, limit
+        self._folder = folder
+        self._budget = cache_budget
+        self._limit = limit
         self._store: PixelCache | None = None
 
     def __len__(self) -> int:
@@ -122,11 +124,13 @@ def choose_images(labels: Sequence[int], most: int, *, seed: int) -> list[int]:
     of_class: dict[int, list[int]] = {}  # in a sampled order, so that equal remainders favor no class by its number
     for position in np.random.default_rng(seed).permutation(len(labels)).tolist():
         of_class.setdefault(labels[position], []).append(position)
-    counts, numbers = {label: len(positions) for label, positions in of_class.items()}, dict[int, int]()
+    counts = {label: len(positions) for label, positions in of_class.items()}
+    numbers = dict[int, int]()
     if most >= len(counts):  # first one for each class whose share is less than one
         while small := [label for label, n in counts.items() if n * most < sum(counts.values())]:
             numbers |= dict.fromkeys(small, 1)
-            counts, most = {label: n for label, n in counts.items() if label not in small}, most - len(small)
+            counts = {label: n for label, n in counts.items() if label not in small}
+            most -= len(small)
     total = sum(counts.values())
     shares = {label: divmod(n * most, total) for label, n in counts.items()}
     rest = most - sum(number for number, _ in shares.values())
@@ -177,7 +181,8 @@ class Retrieval:
     def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
         """Returns the rows of artifacts.predictions."""
         owner = dict(zip(self.captions_C.tolist(), self.owners_C.tolist(), strict=True))
-        (ranks_N, ranks_C), (found_NK, found_CK) = self._halves(self.ranks_Q), self._halves(self.found_QK)
+        ranks_N, ranks_C = self._halves(self.ranks_Q)
+        found_NK, found_CK = self._halves(self.found_QK)
         named = [owner[first] for first in found_NK[:, 0].tolist()]
         images, captions = self.images_N, self.captions_C
         of_images = retrieval_rows(
@@ -204,16 +209,16 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
     counts = [len(captions) for captions in test_set.captions]
     (ranks_N, found_NK), (ranks_C, found_CK) = ranked_both_ways(image_ND, text_CD, counts)
-    own_C = torch.repeat_interleave(torch.tensor(counts))
+    owners_C = torch.repeat_interleave(torch.tensor(counts))
     images_N, captions_C = test_set.positions_N, test_set.caption_positions_C
     answers = captions_C[found_NK], images_N[found_CK]
-    padded = [functional.pad(each, (0, SHOWN - each.shape[1]), value=-1) for each in answers]  # where there are fewer
+    padded = [functional.pad(rows, (0, SHOWN - rows.shape[1]), value=-1) for rows in answers]  # where there are fewer
     return {
         "ranks_Q": torch.cat([ranks_N, ranks_C]),
         "found_QK": torch.cat(padded),
         "images_N": images_N,
         "captions_C": captions_C,
-        "owners_C": images_N[own_C],
+        "owners_C": images_N[owners_C],
     }
 
 
@@ -241,16 +246,14 @@ def first_right(
 
     `right` has the numbers of the right answers of each query. Features are unit vectors.
     """
-    ranks, found = [], []
+    ranks, answers = [], []
     for start in range(0, len(query_QD), QUERIES):
         order_QA = (query_QD[start : start + QUERIES] @ answer_AD.T).sort(dim=1, descending=True, stable=True).indices
         order_QA = order_QA.cpu()
-        found.append(order_QA[:, :SHOWN])
-        ranks += [
-            int(torch.isin(order_A, own).int().argmax()) + 1
-            for order_A, own in zip(order_QA, right[start : start + QUERIES], strict=True)
-        ]
-    return torch.tensor(ranks), torch.cat(found)
+        answers.append(order_QA[:, :SHOWN])
+        for order_A, right_answers in zip(order_QA, right[start : start + QUERIES], strict=True):
+            ranks.append(int(torch.isin(order_A, right_answers).int().argmax()) + 1)
+    return torch.tensor(ranks), torch.cat(answers)
 
 
 @dataclass(frozen=True)
@@ -277,8 +280,13 @@ class Classification:
 
     def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
         """Returns the rows of artifacts.predictions. `columns` are method, protocol, step, trained_task and task."""
-        labels, predicted, images = (each.numpy() for each in (self.labels_N, self.predicted_N, self.positions_N))
-        return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
+        return prediction_rows(
+            columns,
+            images=self.positions_N.numpy(),
+            labels=self.labels_N.numpy(),
+            predicted=self.predicted_N.numpy(),
+            classes=self.classes,
+        )
 
 
 TestOutcome = Classification | Retrieval  # what a model makes of the test images of a task

@@ -44,11 +44,11 @@ class Trained:
 
     def groups(self, factors: Mapping[str, float]) -> dict[float, dict[str, Any]]:
         """Returns torch's parameter groups by their factor on the learning rate, which is 1 where there is none."""
-        found: dict[float, dict[str, Any]] = {}
+        groups: dict[float, dict[str, Any]] = {}
         for name, parameter in self.parameters.items():
             factor = factors.get(name, 1.0)
-            found.setdefault(factor, {"params": [], "factor": factor})["params"].append(parameter)
-        return found
+            groups.setdefault(factor, {"params": [], "factor": factor})["params"].append(parameter)
+        return groups
 
 
 Trains = Callable[[Clip], AbstractContextManager[Trained]]
@@ -73,8 +73,8 @@ def last_blocks(clip: Clip, *, blocks: int) -> Iterator[Trained]:
     for side, layers in by_side.items():
         if blocks > len(layers.blocks):
             raise UserError(f"trains.blocks: {blocks}: the {side} tower has {len(layers.blocks)} blocks. Lower it.")
-    found = clip.trainable().items()
-    yield _chosen({name: value for name, value in found if by_side[tower_of(name)].above(name) <= blocks})
+    trainable = clip.trainable().items()
+    yield _chosen({name: value for name, value in trainable if by_side[tower_of(name)].above(name) <= blocks})
 
 
 @contextmanager
@@ -105,11 +105,13 @@ def lora(clip: Clip, *, rank: int, alpha: float, targets: Sequence[str], dropout
         if isinstance(layer, Adapted):
             layer.forward = partial(_attend, layer)  # type: ignore[method-assign]
     try:
-        yield Trained({name: each for name, each in clip.model.named_parameters() if each.requires_grad}, weights)
+        yield Trained({name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights)
     finally:
-        with torch.no_grad():
-            sums = {name: _sums(clip.model.get_submodule(name)) for name in layers}
-        merged = {f"{name}.{own}": value for name, found in sums.items() for own, value in found.items()}
+        merged = dict[str, torch.Tensor]()
+        for layer_name in layers:
+            with torch.no_grad():
+                sums = _sums(clip.model.get_submodule(layer_name))
+            merged |= {f"{layer_name}.{weight_name}": value for weight_name, value in sums.items()}
         adapted.unload()
         vars(clip.model).pop("peft_config", None)  # older versions of peft leave it there
         _put_back(clip.model, weights, merged)
@@ -155,14 +157,15 @@ def _chosen(parameters: Parameters) -> Trained:
 
 def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Module]:
     """The layers whose names end with a target, by name."""
-    layers, found = _possible_layers(clip), dict[str, torch.nn.Module]()
+    layers = _possible_layers(clip)
+    chosen = dict[str, torch.nn.Module]()
     for target in targets:
-        own = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
-        if not own:
+        of_target = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
+        if not of_target:
             known = {name.rpartition(".")[2] for name in layers}
             raise UserError(f"trains.targets: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
-        found |= own
-    return found
+        chosen |= of_target
+    return chosen
 
 
 def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
@@ -199,7 +202,8 @@ def _attend(layer: Any, *arguments: Any, **options: Any) -> Any:
 
 def _sums(layer: Any) -> dict[str, torch.Tensor]:
     """W + alpha / rank * B @ A for each weight W of a layer with adapters, by the name in the layer."""
-    added, base = layer.get_delta_weight(ADAPTER), layer.base_layer
+    added = layer.get_delta_weight(ADAPTER)
+    base = layer.base_layer
     if not isinstance(base, MultiheadAttention):
         return {"weight": base.weight + added}
     projection: Any = base.out_proj
@@ -212,8 +216,8 @@ def _put_back(model: torch.nn.Module, weights: Parameters, merged: Mapping[str, 
     """peft makes new parameters for attention. The merged values go into those of before, at their position."""
     for name, weight in weights.items():
         weight.copy_(merged[name])
-        layer, _, own = name.rpartition(".")
+        layer, _, weight_name = name.rpartition(".")
         parameters = model.get_submodule(layer)._parameters
-        rest = {key: value for key, value in parameters.items() if key != own}
+        rest = {key: value for key, value in parameters.items() if key != weight_name}
         parameters.clear()
-        parameters.update({own: weight, **rest})
+        parameters.update({weight_name: weight, **rest})

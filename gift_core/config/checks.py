@@ -62,9 +62,10 @@ def _check_names(config: Config) -> Findings:
     for key, name in [*learned.items(), *(("evaluation.probes", name) for name in probes)]:
         if name not in config.tasks:
             yield key, f"unknown task {name!r}. {did_you_mean(name, config.tasks)}"
-    for name in filter([*learned.values()].__contains__, probes):
-        what = f"{name!r} is in the sequence, and a probe is a task that no step learns"
-        yield "evaluation.probes", f"{what}. Remove it from one of them."
+    for name in probes:
+        if name in learned.values():
+            problem = f"{name!r} is in the sequence, and a probe is a task that no step learns"
+            yield "evaluation.probes", f"{problem}. Remove it from one of them."
 
 
 def _check_sequence(config: Config) -> Findings:
@@ -74,34 +75,39 @@ def _check_sequence(config: Config) -> Findings:
             yield "sequence", f"task {step.task!r} has more than one step. Remove one."
         if step.after != before[-1]:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
-            what = f"should be {before[-1]}, not {step.after}. Write after: {before[-1]} ({why})."
-            yield f"sequence[{index}].after", what
+            problem = f"should be {before[-1]}, not {step.after}. Write after: {before[-1]} ({why})."
+            yield f"sequence[{index}].after", problem
         before.append(step.task)
 
 
 def _check_methods(config: Config) -> Findings:
     for name, method in config.methods.items():
-        key, consolidation, kind = f"methods.{name}", method.consolidation, method.consolidation.kind
+        key = f"methods.{name}"
+        consolidation = method.consolidation
+        kind = consolidation.kind
         yield from _check_replay(key, method)
         yield from _check_learning(key, method)
         yield from check_trains(key, method)
         if consolidation.needs_losses and not method.losses:
-            what = f"{kind} needs the gradients of the losses, and there are none"
-            yield f"{key}.consolidation.kind", f"{what}. Add a loss, or use uniform or none."
+            problem = f"{kind} needs the gradients of the losses, and there are none"
+            yield f"{key}.consolidation.kind", f"{problem}. Add a loss, or use uniform or none."
         fisher = getattr(method.replay, "fisher", None)
         if consolidation.needs_fisher and fisher is None:
-            what = f"{kind} needs the teacher's Fisher information, which is not estimated. Add to a replay with pairs"
+            problem = (
+                f"{kind} needs the teacher's Fisher information, which is not estimated. Add to a replay with pairs"
+            )
             remedy = "fisher: {estimator: per_sample, accumulate: false}, or use uniform or none."
-            yield f"{key}.consolidation.kind", f"{what} (synthetic, reference) {remedy}"
+            yield f"{key}.consolidation.kind", f"{problem} (synthetic, reference) {remedy}"
         if fisher is not None and not method.uses_fisher:
-            what = f"the Fisher information is not used by consolidation {kind}"
-            yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
+            problem = f"the Fisher information is not used by consolidation {kind}"
+            yield f"{key}.replay.fisher", f"{problem}. Remove it, or write consolidation.kind: static_fisher."
         if name in config.run.methods:
             yield from check_lengths(key, method, config.training.iterations)
 
 
 def _check_replay(key: str, method: MethodConfig) -> Findings:
-    replay, replays = method.replay, method.replay.reads != "none"
+    replay = method.replay
+    replays = replay.reads != "none"
     if method.losses and not replays:
         names = ", ".join(name for name, _ in method.losses.items())
         yield f"{key}.losses", f"{names}: a loss needs replay. Set replay.images to synthetic, or write losses: {{}}."
@@ -109,11 +115,11 @@ def _check_replay(key: str, method: MethodConfig) -> Findings:
         yield f"{key}.losses", "empty, so the replay has no effect. Add a loss, or set replay.images: none."
     for name, options in method.losses.items():
         if options.pairs_only and replays and not replay.pairs:
-            what = f"needs images with their own texts, which replay.images: {replay.images} does not have"
-            yield f"{key}.losses.{name}", f"{what}. Set replay.images to synthetic, or remove the loss."
+            problem = f"needs images with their own texts, which replay.images: {replay.images} does not have"
+            yield f"{key}.losses.{name}", f"{problem}. Set replay.images to synthetic, or remove the loss."
     if isinstance(replay, TaughtReplay) and (replay.teacher == "mix") != (replay.teacher_alpha is not None):
-        what = "is set for teacher: mix, and only for it"
-        yield f"{key}.replay.teacher_alpha", f"{what}. Write teacher: mix and teacher_alpha: 0.5, or neither."
+        problem = "is set for teacher: mix, and only for it"
+        yield f"{key}.replay.teacher_alpha", f"{problem}. Write teacher: mix and teacher_alpha: 0.5, or neither."
     if isinstance(replay, ReferenceReplayConfig):
         yield from check_watched(f"{key}.replay.folder", replay.folder, REFERENCES)
 
@@ -125,9 +131,12 @@ def _check_learning(key: str, method: MethodConfig) -> Findings:
         return
     used = [name for name in ("learning_rate", "losses", "average", "merge", "trains", "layer_decay")
             if getattr(method, name)]  # fmt: skip
-    used += ["replay"] * (method.replay.reads != "none") + ["consolidation"] * (method.consolidation.kind != "none")
-    for slot in used[:1]:
-        yield f"{key}.{slot}", "has no effect with learns: nothing. Leave it empty (null, {} or none)."
+    if method.replay.reads != "none":
+        used.append("replay")
+    if method.consolidation.kind != "none":
+        used.append("consolidation")
+    if used:
+        yield f"{key}.{used[0]}", "has no effect with learns: nothing. Leave it empty (null, {} or none)."
 
 
 def check_trains(key: str, method: MethodConfig) -> Findings:
@@ -137,62 +146,63 @@ def check_trains(key: str, method: MethodConfig) -> Findings:
         return
     for name, options in method.losses.items():
         if trains.kind in ("image_tower", "text_tower") and options.trains_only not in (None, trains.kind):
-            what = f"has no effect, since it has gradients for the {options.trains_only} only"
-            yield f"{key}.losses.{name}", f"{what}. Remove it, or change trains.kind: {trains.kind}."
+            problem = f"has no effect, since it has gradients for the {options.trains_only} only"
+            yield f"{key}.losses.{name}", f"{problem}. Remove it, or change trains.kind: {trains.kind}."
     if trains.is_merged and consolidation.needs_fisher:
-        what = f"has the Fisher information of the weights, and {trains.kind} trains other parameters"
-        yield f"{key}.consolidation.kind", f"{consolidation.kind} {what}. Use adaptive_fisher, uniform or none."
+        problem = f"has the Fisher information of the weights, and {trains.kind} trains other parameters"
+        yield f"{key}.consolidation.kind", f"{consolidation.kind} {problem}. Use adaptive_fisher, uniform or none."
     if trains.is_merged and method.average is not None:
-        what = f"a mean of weights, and {trains.kind} trains other parameters, which have none"
-        yield f"{key}.average", f"{what}. Remove it, or use merge, which acts on the merged weights."
+        problem = f"a mean of weights, and {trains.kind} trains other parameters, which have none"
+        yield f"{key}.average", f"{problem}. Remove it, or use merge, which acts on the merged weights."
 
 
 def check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:
     """Yields what in a method's row does not fit the number of iterations per task."""
     if method.average is not None and method.average.every > iterations:
-        what = f"{method.average.every} is more than training.iterations ({iterations}), so nothing is averaged"
-        yield f"{key}.average.every", f"{what}. Lower it."
+        problem = f"{method.average.every} is more than training.iterations ({iterations}), so nothing is averaged"
+        yield f"{key}.average.every", f"{problem}. Lower it."
     frozen_after = getattr(method.consolidation, "iterations", 1)
     if frozen_after >= iterations > 1:
-        what = f"{frozen_after} should be less than training.iterations ({iterations}), or nothing is ever frozen"
-        yield f"{key}.consolidation.iterations", f"{what}. Lower it, or use adaptive_fisher."
+        problem = f"{frozen_after} should be less than training.iterations ({iterations}), or nothing is ever frozen"
+        yield f"{key}.consolidation.iterations", f"{problem}. Lower it, or use adaptive_fisher."
 
 
 def _check_training(config: Config) -> Findings:
-    training, count = config.training, config.prompts.images_per_task
+    training = config.training
+    count = config.prompts.images_per_task
     if training.warmup_iterations >= training.iterations:
-        what = f"{training.warmup_iterations} should be less than training.iterations ({training.iterations})"
-        yield "training.warmup_iterations", f"{what}. Lower it, or train for more iterations."
+        problem = f"{training.warmup_iterations} should be less than training.iterations ({training.iterations})"
+        yield "training.warmup_iterations", f"{problem}. Lower it, or train for more iterations."
     if training.crop_scale[0] > training.crop_scale[1]:
         yield "training.crop_scale", f"{list(training.crop_scale)} should ascend. Write the smaller number first."
     if count < training.replay_batch_size:
-        what = f"{count} images cannot fill a replay batch ({training.replay_batch_size})"
-        yield "prompts.images_per_task", f"{what}. Raise it, or lower training.replay_batch_size."
+        problem = f"{count} images cannot fill a replay batch ({training.replay_batch_size})"
+        yield "prompts.images_per_task", f"{problem}. Raise it, or lower training.replay_batch_size."
     smallest = min(training.batch_size, training.replay_batch_size)
     if training.processes > smallest:
-        what = f"{training.processes} processes share a batch of {smallest} images, so some would have none"
-        yield "training.processes", f"{what}. Lower it, or raise training.batch_size and training.replay_batch_size."
+        problem = f"{training.processes} processes share a batch of {smallest} images, so some would have none"
+        yield "training.processes", f"{problem}. Lower it, or raise training.batch_size and training.replay_batch_size."
     if training.processes > 1 and (config.run.device == "mps" or ":" in config.run.device):
-        what = f"{config.run.device} is one device, which {training.processes} processes cannot share"
-        yield "run.device", f"{what}. Write cuda, auto or cpu, or training.processes: 1."
+        problem = f"{config.run.device} is one device, which {training.processes} processes cannot share"
+        yield "run.device", f"{problem}. Write cuda, auto or cpu, or training.processes: 1."
 
 
 def _check_protocol(config: Config) -> Findings:
     protocol = config.evaluation.protocol
     if protocol == "task_incremental":
         return
-    what = f"but {protocol} tests one model on the classes of all tasks"
+    reason = f"but {protocol} tests one model on the classes of all tasks"
     remedy = "or write evaluation.protocol: task_incremental."
     for name in config.run.methods:
         if name in config.methods and config.methods[name].keeps_every_model:
-            yield "run.methods", f"{name} has one model per task, {what}. Remove it, {remedy}"
+            yield "run.methods", f"{name} has one model per task, {reason}. Remove it, {remedy}"
     for step in config.sequence:
         if step.task in config.tasks and has_captions(config.tasks[step.task]):
-            yield "sequence", f"{step.task} has captions, {what}. Remove the task, {remedy}"
+            yield "sequence", f"{step.task} has captions, {reason}. Remove the task, {remedy}"
 
 
 def _check_prompts(config: Config) -> Findings:
-    vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
+    vocabulary, captions = config.prompts.base_vocabulary, config.prompts.captions
     if {"/", "\\", "."} & set(vocabulary):  # a path
         yield from check_watched("prompts.base_vocabulary", vocabulary, PROMPT_FILES)
     elif vocabulary not in VOCABULARIES:
@@ -200,6 +210,6 @@ def _check_prompts(config: Config) -> Findings:
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
     if captions is not None:
         yield from check_watched("prompts.captions", captions, PROMPT_FILES)
-    if (strategy == "captions") != (captions is not None):
-        what = "a file of captions is for strategy: captions, and only for it"
-        yield "prompts.captions", f"{what}. Write captions: {PROMPT_FILES}captions.csv, or captions: null."
+    if (config.prompts.strategy == "captions") != (captions is not None):
+        problem = "a file of captions is for strategy: captions, and only for it"
+        yield "prompts.captions", f"{problem}. Write captions: {PROMPT_FILES}captions.csv, or captions: null."

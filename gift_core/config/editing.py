@@ -44,9 +44,9 @@ class Document:
         try:
             content = editor.load(text.replace("\r\n", "\n"))
         except (YAMLError, RecursionError) as error:  # also for a tab, which the faster reader accepts
-            mark, problem = (getattr(error, each, None) for each in ("problem_mark", "problem"))
-            what = f"line {mark.line + 1}: {problem}" if mark else str(error)
-            raise UserError(f"{name}: is not valid YAML ({what}). Correct it, and indent with spaces.") from None
+            mark = getattr(error, "problem_mark", None)
+            problem = f"line {mark.line + 1}: {getattr(error, 'problem', None)}" if mark else str(error)
+            raise UserError(f"{name}: is not valid YAML ({problem}). Correct it, and indent with spaces.") from None
         if not is_block(content) or not isinstance(content, dict):
             raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")
         return cls(content, _move_comments_down(content), editor)
@@ -67,7 +67,8 @@ def _move_comments_down(content: Any) -> str:
     below = ""
     for section, key in _entries(content):
         add_above(section, key, below)
-        comments, behind = section.ca.items.get(key), 2 if isinstance(section, dict) else 0
+        comments = section.ca.items.get(key)
+        behind = 2 if isinstance(section, dict) else 0  # where ruamel.yaml has the comment on the line of an entry
         below = ""
         if comments and comments[behind]:
             end_of_line, _, below = comments[behind].value.partition("\n")
@@ -75,7 +76,7 @@ def _move_comments_down(content: Any) -> str:
             if not end_of_line:
                 comments[behind] = None
         if comments and len(comments) > INSIDE and comments[INSIDE]:  # between a key and its first entry
-            below += "".join(" " * each.column + each.value for each in comments[INSIDE])
+            below += "".join(" " * comment.column + comment.value for comment in comments[INSIDE])
             comments[INSIDE] = None
     return below
 
@@ -85,12 +86,16 @@ def _entries(section: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
 
     Those that `<<: *another` stands for are left out.
     """
-    found = set() if seen is None else seen
-    for key in range(len(section)) if isinstance(section, list) else [own for own, _ in section.non_merged_items()]:
+    seen = set() if seen is None else seen
+    if isinstance(section, list):
+        keys: list[Any] = [*range(len(section))]
+    else:
+        keys = [key for key, _ in section.non_merged_items()]
+    for key in keys:
         yield section, key
-        if is_block(section[key]) and id(section[key]) not in found:  # an alias stands for the same section
-            found.add(id(section[key]))
-            yield from _entries(section[key], found)
+        if is_block(section[key]) and id(section[key]) not in seen:  # an alias stands for the same section
+            seen.add(id(section[key]))
+            yield from _entries(section[key], seen)
 
 
 def is_block(value: Any) -> bool:
@@ -108,15 +113,21 @@ def comment_of(text: str) -> Any:
 
 def add_above(section: Any, key: Any, text: str) -> None:
     """Puts comments (see comment_of) above an entry, and above those that it has."""
-    if whole := text + take_above(section, key):
-        section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(whole)]
+    text += take_above(section, key)
+    if text:
+        section.ca.items.setdefault(key, [None] * 4)[ABOVE] = [comment_of(text)]
 
 
 def take_above(section: Any, key: Any) -> str:
     """Removes the comments above an entry and returns their text, empty if there are none."""
     comments = section.ca.items.get(key) or [None] * 4
-    taken, comments[ABOVE] = comments[ABOVE] or [], None
-    return "".join(each.value if each.value.startswith("\n") else " " * each.column + each.value for each in taken)
+    text = ""
+    for comment in comments[ABOVE] or []:
+        if not comment.value.startswith("\n"):  # an empty line has no indentation
+            text += " " * comment.column
+        text += comment.value
+    comments[ABOVE] = None
+    return text
 
 
 def _remove(content: Any, outer: Any, name: str, key: Any) -> None:
@@ -125,12 +136,14 @@ def _remove(content: Any, outer: Any, name: str, key: Any) -> None:
     What stands above the entry stays, above the next one of the whole content.
     """
     section = outer[name]
-    if above := take_above(section, key):
-        every = list(_entries(content))
-        at = next(index for index, (other, each) in enumerate(every) if other is section and each == key)
+    above = take_above(section, key)
+    if above:
+        entries = list(_entries(content))
+        position = next(index for index, entry in enumerate(entries) if entry[0] is section and entry[1] == key)
         inner = len(list(_entries(section[key]))) if is_block(section[key]) else 0
-        for following in every[at + inner + 1 : at + inner + 2]:
-            add_above(*following, above)
+        following = position + inner + 1
+        if following < len(entries):
+            add_above(*entries[following], above)
     section.ca.items.pop(key, None)
     del section[key]
     if not section:
@@ -150,7 +163,8 @@ def _remove_comments(section: Any, key: Any) -> None:
 def _replace(section: Any, key: Any, value: Any) -> None:
     """Sets a list or a section. ruamel.yaml has a comment on the line of the key in two places."""
     section[key] = value
-    if comments := section.ca.items.get(key):
+    comments = section.ca.items.get(key)
+    if comments:
         section.ca.items[key] = [*comments[:INSIDE], None]
         value.ca.comment = [comments[2], None]
 
@@ -183,8 +197,8 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     document = Document.parse(text)
     tasks, sequence = (_on_lines(document.content, key) for key in ("tasks", "sequence"))
     if name in tasks:
-        what = f"already exists (path: {tasks[name].get('path')})"
-        raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or gift remove-task {name}.")
+        problem = f"already exists (path: {tasks[name].get('path')})"
+        raise UserError(f"params.yaml: tasks.{name}: {problem}. Choose another name, or gift remove-task {name}.")
     tasks[name] = dict(row)
     if learning_rate_factor is None:
         _on_lines(document.content["evaluation"], "probes").append(name)
@@ -208,7 +222,7 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
     if base is None:
         return document.text()
     methods = _on_lines(document.content, "methods")
-    known = {**{each: method.row for each, method in catalogue.items()}, **methods}
+    known = {**{known_name: method.row for known_name, method in catalogue.items()}, **methods}
     row = copy.deepcopy(lookup(known, base, "gift add-method --from"))
     row.__dict__.pop("_yaml_merge", None)  # the copy has the keys that `<<: *another` stands for
     row.pop("label", None)  # the name of the other method
@@ -219,16 +233,18 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
                 raise ValueError("it is no KEY=VALUE")
             parsed = parse_yaml(value)
         except ValueError as error:
-            what = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
-            raise UserError(f"--set {setting}: {what}. Correct it.") from None
-        section, *keys = row, *key.split(".")
-        if keys[0] in row:
-            _remove_comments(row, keys[0])
-        for outer in keys[:-1]:
+            problem = f"should be KEY=VALUE with a value of YAML, as losses.distill.weight=2.0 ({error})"
+            raise UserError(f"--set {setting}: {problem}. Correct it.") from None
+        *outer_keys, last = key.split(".")
+        slot = key.split(".")[0]
+        if slot in row:
+            _remove_comments(row, slot)
+        section = row
+        for outer in outer_keys:
             if not isinstance(section.get(outer), Mapping):  # what is no section there, the checks refuse
                 section[outer] = on_one_line({})
             section = section[outer]
-        section[keys[-1]] = on_one_line(parsed)
+        section[last] = on_one_line(parsed)
     changes = ", ".join(settings) or "no change yet"
     if len(changes) > MOST_ABOUT:
         changes = plural(len(settings), "change")
@@ -266,8 +282,8 @@ def remove_task(text: str, name: str) -> str:
         _remove(content, evaluation, "probes", evaluation["probes"].index(name))
     sequence = content["sequence"] or []
     for position in [index for index, step in enumerate(sequence) if step["task"] == name]:
-        for following in sequence[position + 1 : position + 2]:
-            following["after"] = sequence[position].get("after")
+        if position + 1 < len(sequence):
+            sequence[position + 1]["after"] = sequence[position].get("after")
         _remove(content, content, "sequence", position)
     return document.text()
 
@@ -310,8 +326,8 @@ def remove_method(text: str, name: str) -> str:
     lookup(content["methods"], name, "params.yaml: methods")
     running = content["run"]["methods"]
     if list(running) == [name]:
-        what = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
-        raise UserError(f"params.yaml: run.methods: {what}")
+        problem = f"{name} is the only method that runs. Add another one first: gift add-method NAME"
+        raise UserError(f"params.yaml: run.methods: {problem}")
     _remove(content, content, "methods", name)
     if name in running:
         _remove(content, content["run"], "methods", running.index(name))

@@ -204,19 +204,19 @@ class Config(Section):
 
 def check_generator(generator: GeneratorConfig) -> Iterator[tuple[str, str]]:
     """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other."""
-    text, guidance = generator.negative_prompt, generator.guidance
-    if text and guidance <= 1:
-        what = f"{text!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
-        yield "generator.negative_prompt", f'{what}. Write negative_prompt: "", or a guidance above 1.'
+    prompt, guidance = generator.negative_prompt, generator.guidance
+    if prompt and guidance <= 1:
+        problem = f"{prompt!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
+        yield "generator.negative_prompt", f'{problem}. Write negative_prompt: "", or a guidance above 1.'
     if generator.scheduler in UNSEEDED:
-        what = f"the noise of {generator.scheduler} does not follow the images' seeds"
-        yield "generator.scheduler", f"{what}. Use DPMSolverMultistepScheduler, or EulerAncestralDiscreteScheduler."
+        problem = f"the noise of {generator.scheduler} does not follow the images' seeds"
+        yield "generator.scheduler", f"{problem}. Use DPMSolverMultistepScheduler, or EulerAncestralDiscreteScheduler."
     filters = generator.filters
     if filters is None:
         return
     if filters.min_clip_score is None and filters.max_similarity is None:
-        what = "neither min_clip_score nor max_similarity is set, so every image would pass"
-        yield "generator.filters", f"{what}. Set one, or write filters: null."
+        problem = "neither min_clip_score nor max_similarity is set, so every image would pass"
+        yield "generator.filters", f"{problem}. Set one, or write filters: null."
     if filters.local_scorer:
         yield from check_watched("generator.filters.scorer.name", filters.local_scorer, GENERATOR_FILES)
 

@@ -48,20 +48,22 @@ def read_settings(path: Path) -> str:
     try:
         return read_limited(path, MAX_YAML_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
-        found = f"{path}: no such file." if path.name == "params.yaml" else no_such_path(path, "file")
-        raise UserError(f"{found} Run in a project's root, or make a project: gift init DIR") from None
+        problem = f"{path}: no such file." if path.name == "params.yaml" else no_such_path(path, "file")
+        raise UserError(f"{problem} Run in a project's root, or make a project: gift init DIR") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
 
 
 def parse_config(text: str, name: str) -> Config:
     """Returns the experiment in the text of a params file. `name` is the file's name in errors (see load_config)."""
-    if overlay := _BASE.search(text):
-        what = f"base: the file is not complete, it changes the preset {overlay[1]}"
-        raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
+    overlay = _BASE.search(text)
+    if overlay:
+        problem = f"base: the file is not complete, it changes the preset {overlay[1]}"
+        raise UserError(f"{name}: {problem}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
     config = parse_part(Config, parse_settings(text, name), name=name)
-    if wrong := _lines(cross_check(config), name):
-        raise UserError(wrong)
+    problems = _lines(cross_check(config), name)
+    if problems:
+        raise UserError(problems)
     return config
 
 
@@ -93,13 +95,13 @@ def parse_part(kind: type[Part], raw: Any, *, name: str, key: str = "") -> Part:
         wrong = []
         for finding in error.errors(include_url=False):
             if finding["type"] != "too_short" or not finding["input"]:  # a list with a wrong entry also counts as such
-                found, what = _explain(finding, kind)
-                wrong.append((".".join(filter(None, (key, found))), what))
+                inner, problem = _explain(finding, kind)
+                wrong.append((".".join(filter(None, (key, inner))), problem))
         raise UserError(_lines(wrong, name)) from None
 
 
 def _lines(wrong: Iterable[tuple[str, str]], name: str) -> str:
-    return "\n".join(f"{name}: {key}: {what}" for key, what in wrong)
+    return "\n".join(f"{name}: {key}: {problem}" for key, problem in wrong)
 
 
 def _shown(value: Any) -> str:
@@ -111,38 +113,39 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors about a section `root`."""
     is_key = error["loc"][-1:] == ("[key]",)  # a name that a mapping cannot have
     location, kind, section = _resolve(error["loc"][: -1 if is_key else None], root)
-    context, value = error.get("ctx", {}), error["input"]
+    context = error.get("ctx", {})
+    value = error["input"]
     match error["type"]:
         case "missing" if section is OwnLossOptions and location[-1] == "file":
             nearest = did_you_mean(str(location[-2]), LossesConfig.model_fields)
             return _dotted(location[:-1]), f"unknown loss. {nearest} One of your own has a file: {OWN_LOSS}."
         case "missing":
-            what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
+            problem = f"missing. Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":
             assert section is not None, "only sections refuse unknown keys"
-            what = f"unknown {section.noun}. {did_you_mean(str(location[-1]), section.model_fields)}"
+            problem = f"unknown {section.noun}. {did_you_mean(str(location[-1]), section.model_fields)}"
         case "union_tag_not_found" | "union_tag_invalid":
             key = context["discriminator"].strip("'")
             unknown = f"unknown {key} {_shown(value.get(key))}. " if key in value else "missing. "
             return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), _members(kind))
         case "literal_error":
             known = re.findall("'(.*?)'", context["expected"])
-            what = f"unknown {'key' if is_key else 'value'} {_shown(value)}. {did_you_mean(str(value), known)}"
+            problem = f"unknown {'key' if is_key else 'value'} {_shown(value)}. {did_you_mean(str(value), known)}"
         case "string_too_long":
-            what = f"{_shown(value)} has more than {context['max_length']} characters. Write a shorter one."
+            problem = f"{_shown(value)} has more than {context['max_length']} characters. Write a shorter one."
         case "value_error":
-            what = str(context["error"])
+            problem = str(context["error"])
         case "string_pattern_mismatch":
-            what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
+            problem = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
         case _:
             remedy = f"Compare it with {EXAMPLE}."
             if isinstance(value, str) and error["type"] in ("int_type", "float_type"):
                 remedy = "Write the number without quotes."
             elif error["type"] == "string_type" and value is not None:
                 remedy = "Put it in quotes."
-            found = "empty (null)" if value is None else _shown(value)
-            what = f"{error['msg'].removeprefix('Input ')}, it is {found}. {remedy}"
-    return _dotted(location), what
+            shown = "empty (null)" if value is None else _shown(value)
+            problem = f"{error['msg'].removeprefix('Input ')}, it is {shown}. {remedy}"
+    return _dotted(location), problem
 
 
 def _resolve(location: Location, root: type[Section]) -> tuple[Location, Any, type[Section] | None]:
@@ -150,7 +153,7 @@ def _resolve(location: Location, root: type[Section]) -> tuple[Location, Any, ty
 
     pydantic's locations also contain the tag of a union's member ("mini", "synthetic"), which is no key of the file.
     """
-    found: list[int | str] = []
+    keys: list[int | str] = []
     kind: Any = root
     section = None
     for part in location:
@@ -159,14 +162,14 @@ def _resolve(location: Location, root: type[Section]) -> tuple[Location, Any, ty
             kind = members[str(part)]
             continue
         (member,) = members.values()
-        found.append(part)
+        keys.append(part)
         section = member if isinstance(member, type) and issubclass(member, Section) else None
         if section is None:  # a mapping or a list
-            arguments = get_args(member)
-            kind = arguments[-1 if get_origin(member) is dict else 0] if arguments else None
+            arguments = get_args(member) or (None,)
+            kind = arguments[-1] if get_origin(member) is dict else arguments[0]
         else:
             kind = section.model_fields[str(part)].annotation if part in section.model_fields else section.others
-    return tuple(found), kind, section
+    return tuple(keys), kind, section
 
 
 def _members(kind: Any) -> dict[str, Any]:
@@ -175,12 +178,14 @@ def _members(kind: Any) -> dict[str, Any]:
     if get_origin(plain) not in (Union, UnionType):
         return {"": plain}
     members = [member for member in get_args(plain) if member is not NoneType]
-    return _members(members[0]) if len(members) == 1 else {tag: each for each in members for tag in _tags(each)}
+    if len(members) == 1:
+        return _members(members[0])
+    return {tag: member for member in members for tag in _tags(member)}
 
 
 def _tags(member: Any) -> list[str]:
     if get_origin(member) is Annotated:
-        return [each.tag for each in member.__metadata__ if isinstance(each, Tag)]
+        return [note.tag for note in member.__metadata__ if isinstance(note, Tag)]
     fields = [member.model_fields[key] for key in DISCRIMINATORS if key in member.model_fields]
     return [tag for field in fields for tag in get_args(field.annotation)]
 

@@ -58,8 +58,10 @@ class OwnCode:
         except SyntaxError as error:
             raise UserError(f"{self.file}:{error.lineno}: {error.msg}. Correct the line.") from None
         except (OSError, ValueError) as error:
-            found = f"{self.file}: cannot be read ({error})." if path.is_file() else no_such_path(path, "file")
-            raise UserError(f"params.yaml: {self.key}.file: {found} Write the {self.noun} {self.name} there.") from None
+            problem = f"{self.file}: cannot be read ({error})." if path.is_file() else no_such_path(path, "file")
+            raise UserError(
+                f"params.yaml: {self.key}.file: {problem} Write the {self.noun} {self.name} there."
+            ) from None
         kind = ast.FunctionDef if self.is_loss else ast.ClassDef
         found_nodes = {node.name: node for node in tree.body if isinstance(node, kind)}
         if self.name not in found_nodes:
@@ -80,8 +82,8 @@ class Definition:
         """What is called: the function, or `__init__` of the class. None where the class inherits it."""
         if isinstance(self.node, ast.FunctionDef):
             return self.node
-        methods = (each for each in self.node.body if isinstance(each, ast.FunctionDef))
-        return next((each for each in methods if each.name == "__init__"), None)
+        methods = (node for node in self.node.body if isinstance(node, ast.FunctionDef))
+        return next((method for method in methods if method.name == "__init__"), None)
 
     def parameters(self) -> Iterator[tuple[ast.arg, ast.expr | None, bool]]:
         """Yields each parameter, its default, and whether it is one of keywords only. UserError for *args, **kwargs."""
@@ -90,6 +92,7 @@ class Definition:
         arguments = self.function.args
         if arguments.vararg or arguments.kwarg:
             raise UserError(f"{self.location}: takes * or **, so its options have no names. Name them.")
+        # ast lists the defaults of the last parameters alone, and None for one of keywords only that has none
         by_position = [*arguments.posonlyargs, *arguments.args]
         missing = [None] * (len(by_position) - len(arguments.defaults))
         yield from ((*pair, False) for pair in zip(by_position, [*missing, *arguments.defaults], strict=True))
@@ -106,8 +109,8 @@ class Definition:
             if name in given:
                 continue
             if default is None and not is_keyword:
-                what = f"unknown parameter {name!r}. {nearest(name, given)}Known: {', '.join(given)}"
-                raise UserError(f"{self.location}: {what}. An option needs a default, or stands behind a *.")
+                problem = f"unknown parameter {name!r}. {nearest(name, given)}Known: {', '.join(given)}"
+                raise UserError(f"{self.location}: {problem}. An option needs a default, or stands behind a *.")
             fields[name] = (_type_of(parameter.annotation, default), ... if default is None else None)
         return fields
 
@@ -127,8 +130,8 @@ def new_code(option: str, given: str, *, is_loss: bool) -> OwnCode:
     """Returns what "my_losses.py:relations" names, the value of the command line's `option`. UserError otherwise."""
     file, _, name = given.partition(":")
     if not re.fullmatch(CODE_FILE, file) or not name.isidentifier():
-        what = "should be a Python file of the project and a name in it, such as my_losses.py:relations"
-        raise UserError(f"{option} {given}: {what}.")
+        problem = "should be a Python file of the project and a name in it, such as my_losses.py:relations"
+        raise UserError(f"{option} {given}: {problem}.")
     return OwnCode(option, file, name, {}, is_loss)
 
 
@@ -172,7 +175,7 @@ def own_code(key: str, method: MethodConfig) -> Iterator[OwnCode]:
 
 def files_of(config: Config, methods: Iterable[str]) -> list[str]:
     """Returns the files with own code that the rows of these methods name."""
-    return [own.file for name in methods for own in own_code(f"methods.{name}", config.methods[name])]
+    return [code.file for name in methods for code in own_code(f"methods.{name}", config.methods[name])]
 
 
 def require_own_code(config: Config, root: Path) -> None:
@@ -182,26 +185,26 @@ def require_own_code(config: Config, root: Path) -> None:
     """
     wrong = []
     for name in config.run.methods:
-        for own in own_code(f"methods.{name}", config.methods[name]):
+        for code in own_code(f"methods.{name}", config.methods[name]):
             try:
-                _require_fitting(own, config.methods[name], root)
+                _require_fitting(code, config.methods[name], root)
             except UserError as error:
                 wrong.append(str(error))
     if wrong:
         raise UserError("\n".join(wrong))
 
 
-def _require_fitting(own: OwnCode, method: MethodConfig, root: Path) -> None:
-    definition = own.definition(root)
+def _require_fitting(code: OwnCode, method: MethodConfig, root: Path) -> None:
+    definition = code.definition(root)
     names = {parameter.arg for parameter, _, _ in definition.parameters()}
     if definition.function is not None:
-        fields = definition.options(FEATURES if own.is_loss else GIVEN)
-        model = create_model(own.name, __base__=_Options, **fields)
-        parse_part(model, dict(own.options), name="params.yaml", key=own.key)
+        fields = definition.options(FEATURES if code.is_loss else GIVEN)
+        model = create_model(code.name, __base__=_Options, **fields)
+        parse_part(model, dict(code.options), name="params.yaml", key=code.key)
     of_all = sorted(names & {*OF_ALL_PAIRS})
-    if own.is_loss and of_all and not method.replay.pairs:
-        what = f"takes {of_all[0]}, which replay.images: {method.replay.images} does not have"
-        raise UserError(f"{definition.location}: {what}. Use synthetic or reference, or take another feature.")
-    if "fisher" in names and not own.is_loss and getattr(method.replay, "fisher", None) is None:
-        what = "takes fisher, which is not estimated. Add to params.yaml, to replay of the method:"
-        raise UserError(f"{definition.location}: {what} fisher: {{estimator: per_sample, accumulate: false}}.")
+    if code.is_loss and of_all and not method.replay.pairs:
+        problem = f"takes {of_all[0]}, which replay.images: {method.replay.images} does not have"
+        raise UserError(f"{definition.location}: {problem}. Use synthetic or reference, or take another feature.")
+    if "fisher" in names and not code.is_loss and getattr(method.replay, "fisher", None) is None:
+        problem = "takes fisher, which is not estimated. Add to params.yaml, to replay of the method:"
+        raise UserError(f"{definition.location}: {problem} fisher: {{estimator: per_sample, accumulate: false}}.")

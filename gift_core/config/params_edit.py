@@ -47,12 +47,13 @@ def read_catalogue(folder: Path, *, model: str, iterations: int) -> dict[str, Kn
 
     The rows are for an experiment with this model.name and training.iterations. UserError if the file is damaged.
     """
-    file = next(file for each in (folder, shipped_root() / "presets") if (file := each / CATALOGUE).is_file())
+    files = (folder / CATALOGUE, shipped_root() / "presets" / CATALOGUE)
+    file = next(file for file in files if file.is_file())
     try:
         return _methods(read_settings(file), model.endswith(MINIATURE), iterations)
     except (ValueError, LookupError, TypeError, AttributeError, UserError) as error:
-        what = f"it should have `about` and the row of each method ({error})"
-        raise UserError(f"{file}: {what}. Correct it, or remove it to use GIFT's own.") from None
+        problem = f"it should have `about` and the row of each method ({error})"
+        raise UserError(f"{file}: {problem}. Correct it, or remove it to use GIFT's own.") from None
 
 
 def catalogue_rows(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -63,17 +64,18 @@ def catalogue_rows(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _methods(text: str, miniature: bool, iterations: int) -> dict[str, KnownMethod]:
-    found = {}
+    methods = {}
     for name, row in Document.parse(text, CATALOGUE).content.items():
-        about, changes = row.pop("about"), row.pop("mini", {})
+        about = row.pop("about")
+        changes = row.pop("mini", {})
         for key, value in changes.items() if miniature else ():
             *sections, last = key.split(".")
             reduce(operator.getitem, sections, row)[last] = value
         for section, key in COUNTED:
             if key in (row.get(section) or {}):
                 row[section][key] = max(1, row[section][key] * iterations // ITERATIONS)
-        found[name] = KnownMethod(about, row)
-    return found
+        methods[name] = KnownMethod(about, row)
+    return methods
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class ParamsEdit:
 
     def difference(self) -> list[str]:
         """Returns the lines of a unified diff of the file with one line of context."""
-        name, before, after = self.params.name, self.before.splitlines(), self.after.splitlines()
+        name = self.params.name
+        before, after = self.before.splitlines(), self.after.splitlines()
         return list(difflib.unified_diff(before, after, name, name, n=1, lineterm=""))
 
     def carry_out(self) -> None:
@@ -131,15 +134,15 @@ def plan_methods(rows: Mapping[str, Sequence[str]], *, base: str | None, params:
         is_copy = base is not None or bool(settings)
         copied = base or (name if name in known else BASE)
         if name in present.methods:
-            if is_copy or name in present.run.methods:
-                how = (
-                    "it runs already" if name in present.run.methods else f"to run it as it is: gift add-method {name}"
-                )
+            is_running = name in present.run.methods
+            if is_copy or is_running:
+                how = "it runs already" if is_running else f"to run it as it is: gift add-method {name}"
                 raise UserError(f"params.yaml: methods.{name}: already exists; {how}. Choose another name for a copy.")
             copied = None
         elif not is_copy and name not in known:
-            what = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
-            raise UserError(f"gift add-method: {what} For a row of your own, say of which it is a copy: --from {BASE}")
+            problem = f"unknown name {name!r}. {did_you_mean(name, {*present.methods, *known})}"
+            remedy = f"For a row of your own, say of which it is a copy: --from {BASE}"
+            raise UserError(f"gift add-method: {problem} {remedy}")
         after = append_method(after, name, copied, settings, known)
     return ParamsEdit(params, before, after, parse_config(after, params.name)), copied
 

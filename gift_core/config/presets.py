@@ -117,13 +117,14 @@ def needs_of(config: Config) -> tuple[str, ...]:
     not part of the miniature benchmark, or there is no task yet.
     """
     model, generator = config.model, config.generator
-    model_is_local = model.name.startswith(("local-dir:", "local-file:")) or "/" in (model.pretrained or "")
-    found = {
+    pretrained_is_file = "/" in (model.pretrained or "")
+    model_is_local = model.name.startswith(("local-dir:", "local-file:")) or pretrained_is_file
+    needs = {
         "hub": not (model_is_local and looks_local(generator.pipeline)),
         "GPU": generator.dtype != "float32",
         "data": not config.tasks or any(task.source != "mini" for task in config.tasks.values()),
     }
-    return tuple(name for name, needed in found.items() if needed)
+    return tuple(name for name, needed in needs.items() if needed)
 
 
 def plan_switch(root: Path, name: str) -> Switch:
@@ -136,11 +137,13 @@ def plan_switch(root: Path, name: str) -> Switch:
     presets = find_presets(root)
     preset = lookup(presets, name, "gift use: presets")
     params = root / "params.yaml"
-    if not any((root / each).exists() for each in PROJECT):
+    if not any((root / file).exists() for file in PROJECT):
         remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
         raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
-    before, after = read_settings(params) if params.exists() else "", complete_text(preset)
-    (active, changed), backup = origin_of(params, presets) or (None, 0), None
+    before = read_settings(params) if params.exists() else ""
+    after = complete_text(preset)
+    active, changed = origin_of(params, presets) or (None, 0)
+    backup = None
     if before and (active is None or changed):
         names = (params.with_name(f"params.backup-{number}.yaml") for number in itertools.count(1))
         backup = next(name for name in names if not name.exists())
@@ -168,19 +171,19 @@ def complete_text(preset: Path) -> str:
     if "base" not in overlay:
         return document.text() if _fill_from_catalogue(document, preset) else text
     name = str(overlay.pop("base"))
-    folders = (preset.parent, shipped_root() / "presets")
-    path = next((file for folder in folders if (file := folder / f"{name}.yaml").is_file()), None)
+    files = (preset.parent / f"{name}.yaml", shipped_root() / "presets" / f"{name}.yaml")
+    path = next((file for file in files if file.is_file()), None)
     if path is None:
-        known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
+        known = [file.stem for file in preset.parent.glob("*.yaml") if file != preset]
         raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
     base = Document.parse(read_settings(path), path.name)
     if "base" in base.content:
         raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
     _fill_from_catalogue(base, path)
-    comments = [(each.ca.comment or (None, None))[1] or () for each in (overlay, base.content)]
-    title, opening = ("".join(token.value for token in tokens).splitlines() for tokens in comments)
-    rest = dropwhile(lambda line: line.startswith("#") and line != "#", opening)  # the title is the first paragraph
-    base.content.ca.comment = [None, [comment_of("".join(f"{line}\n" for line in [*title, *rest]))]]
+    # the overlay's title replaces the base's, which is the first paragraph of its opening comment
+    rest = dropwhile(lambda line: line.startswith("#") and line != "#", _opening(base.content))
+    opening = "".join(f"{line}\n" for line in [*_opening(overlay), *rest])
+    base.content.ca.comment = [None, [comment_of(opening)]]
     if "class_slices" in overlay:
         above = take_above(overlay, "class_slices")
         overlay.update(_expand(overlay.pop("class_slices"), preset.name))
@@ -190,12 +193,19 @@ def complete_text(preset: Path) -> str:
     return base.text()
 
 
+def _opening(content: Any) -> list[str]:
+    """The lines of the comment above the first entry."""
+    tokens = (content.ca.comment or (None, None))[1] or ()
+    return "".join(token.value for token in tokens).splitlines()
+
+
 def _fill_from_catalogue(document: Document, preset: Path) -> bool:
     """Puts the rows in place of `lwf: catalogue`. Returns whether there was one. UserError for an unknown name."""
     methods = document.content.get("methods")
     names = [name for name in methods or () if methods[name] == FROM_CATALOGUE]
     if names:
-        model, iterations = document.content["model"]["name"], document.content["training"]["iterations"]
+        model = document.content["model"]["name"]
+        iterations = document.content["training"]["iterations"]
         known = read_catalogue(preset.parent, model=model, iterations=iterations)
         for name in names:
             method = lookup(known, name, f"{preset.name}: methods: catalogue")
@@ -206,7 +216,8 @@ def _fill_from_catalogue(document: Document, preset: Path) -> bool:
 def _merge(base: Any, overlay: Any, name: str) -> None:
     """Changes the base as the overlay says. `name` is the overlay's file, for errors."""
     for key, new in overlay.items():
-        above, tag = take_above(overlay, key), new.tag.value if hasattr(new, "tag") else None
+        above = take_above(overlay, key)
+        tag = new.tag.value if hasattr(new, "tag") else None
         if tag == DELETE:
             if key not in base:
                 raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, base)}")
@@ -216,27 +227,41 @@ def _merge(base: Any, overlay: Any, name: str) -> None:
         if "#" in above or key not in base:
             blank = "\n" if take_above(base, key).startswith("\n") else ""
             add_above(base, key, blank + above.lstrip("\n") if key in base else above)
-        if tag != REPLACE and all(isinstance(each, dict) and each and is_block(each) for each in (base.get(key), new)):
+        if tag != REPLACE and _is_section(base.get(key)) and _is_section(new):
             _merge(base[key], new, name)
             continue
         if tag == REPLACE:
             delattr(new, "_yaml_tag")
         base[key] = new
-        if end_of_line := (overlay.ca.items.get(key) or [None] * 4)[2]:
+        end_of_line = (overlay.ca.items.get(key) or [None] * 4)[2]
+        if end_of_line:
             comments = base.ca.items.setdefault(key, [None] * 4)
-            end_of_line.column = max(each.column for each in (comments[2], end_of_line) if each)
+            if comments[2]:
+                end_of_line.column = max(comments[2].column, end_of_line.column)
             comments[2] = end_of_line
+
+
+def _is_section(value: Any) -> bool:
+    """Whether the value is a section on several lines, which is merged key by key."""
+    return isinstance(value, dict) and bool(value) and is_block(value)
 
 
 def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
-    found = parse_part(ClassSlices, slices, name=name, key="class_slices")
-    tasks, sequence, first, before = dict[str, Any](), list[Any](), 0, START
-    for count in [found.base_classes] * (found.base_classes > 0) + [found.classes_per_step] * found.steps:
-        name = f"{found.dataset}_{len(tasks):02d}"
+    section = parse_part(ClassSlices, slices, name=name, key="class_slices")
+    counts = [section.classes_per_step] * section.steps
+    if section.base_classes > 0:
+        counts.insert(0, section.base_classes)
+    data = {"source": "catalogue", "dataset": section.dataset, "path": f"data/0_raw/{section.dataset}"}
+    tasks = dict[str, Any]()
+    sequence = list[Any]()
+    first = 0
+    before = START
+    for count in counts:
+        task = f"{section.dataset}_{len(tasks):02d}"
         classes = on_one_line({"order": "benchmark", "first": first, "count": count})
-        data = {"source": "catalogue", "dataset": found.dataset, "path": f"data/0_raw/{found.dataset}"}
-        tasks[name] = {**data, "classes": classes}
-        sequence.append({"task": name, "after": before, "learning_rate_factor": 1.0})
-        first, before = first + count, name
+        tasks[task] = {**data, "classes": classes}
+        sequence.append({"task": task, "after": before, "learning_rate_factor": 1.0})
+        first += count
+        before = task
     return {"tasks": tasks, "sequence": sequence}

@@ -33,8 +33,8 @@ ImageFormat = Literal["png", "jpg"]
 def template(text: str) -> str:
     """Returns a template. ValueError says what is wrong with it."""
     if not TEMPLATE.fullmatch(text):
-        what = f"{text[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
-        raise ValueError(f"{what}, in one line of at most 1000 characters. Write one like 'a photo of a {{}}'.")
+        problem = f"{text[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
+        raise ValueError(f"{problem}, in one line of at most 1000 characters. Write one like 'a photo of a {{}}'.")
     return text
 
 

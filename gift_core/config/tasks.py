@@ -28,8 +28,8 @@ def _data_folder(path: str) -> str:
     if "://" in path or "${" in path:
         raise ValueError(f"{path} is no folder to DVC. Copy the data to data/0_raw/<name>.")
     if plain.startswith(("/", "~")) or plain.split("/")[0] == ".." or path[1:2] == ":":
-        what = f"{path} is outside the project, so it would not be found on other machines"
-        raise ValueError(f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path.")
+        problem = f"{path} is outside the project, so it would not be found on other machines"
+        raise ValueError(f"{problem}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path.")
     if plain == "." or MADE.fullmatch(plain):
         raise ValueError(f"{path} is where the pipeline writes. Use a folder of data/0_raw.")
     return path
@@ -50,8 +50,8 @@ def _table(name: str) -> str:
 
 def _extension(label: str) -> str:
     if label == "json:" or label.startswith("."):
-        what = f"{label} is no extension, nor a key of a JSON file"
-        raise ValueError(f"{what}. Write the extension of the label's file, cls, or json:<key>.")
+        problem = f"{label} is no extension, nor a key of a JSON file"
+        raise ValueError(f"{problem}. Write the extension of the label's file, cls, or json:<key>.")
     return label
 
 
@@ -237,9 +237,10 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Iterator[tuple[str, str]]:
                 yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
             if task.repository is not None and task.table is None and task.train is None:
                 yield f"{key}.repository", "its files are unknown. Write table: '*.parquet', or train: '*.tar'."
-            for option, other in (*((column, "table") for column in COLUMNS), ("test", "train")):
-                given, needed = getattr(task, option) is not None, getattr(task, other) is not None
+            for option, source in (*((column, "table") for column in COLUMNS), ("test", "train")):
+                given = getattr(task, option) is not None
+                needed = getattr(task, source) is not None
                 if given and not needed:
-                    yield f"{key}.{option}", f"has no effect without {other}. Add that, or remove this."
+                    yield f"{key}.{option}", f"has no effect without {source}. Add that, or remove this."
                 if needed and not given and option in ("image_column", "caption_column"):
                     yield f"{key}.{option}", f"missing, and the table needs it. Write {option}: {option.split('_')[0]}."

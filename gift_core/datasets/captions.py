@@ -53,7 +53,7 @@ def read_captions(name: str | None, root: Path = Path()) -> Captions:
     for row in rows:
         class_name, caption = (plain_name(row.cells[column]) for column in COLUMNS.columns)
         captions.setdefault(class_name, {})[caption] = None
-    return Captions({class_name: tuple(found) for class_name, found in captions.items()})
+    return Captions({class_name: tuple(distinct) for class_name, distinct in captions.items()})
 
 
 def base_vocabulary(name: str, root: Path = Path(), *, location: str = VOCABULARY) -> tuple[str, ...]:
@@ -74,8 +74,8 @@ def base_vocabulary(name: str, root: Path = Path(), *, location: str = VOCABULAR
         package = find_spec("open_clip")
         assert package is not None and package.origin is not None
         source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
-        assigned = (each for each in ast.parse(source).body if isinstance(each, ast.Assign))
-        listed = next(each.value for each in assigned if ast.unparse(each.targets[0]) == "IMAGENET_CLASSNAMES")
+        assignments = (node for node in ast.parse(source).body if isinstance(node, ast.Assign))
+        listed = next(node.value for node in assignments if ast.unparse(node.targets[0]) == "IMAGENET_CLASSNAMES")
         return tuple(ast.literal_eval(listed))
     names = distinct_lines(root / name, location, noun="name")
     require_sound_labels(names, f"{location}: {root / name}")

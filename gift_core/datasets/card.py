@@ -14,10 +14,10 @@ CARD = "README.md"
 def read_card(text: str) -> dict[str, Any]:
     """Returns the metadata of a data set's card: the YAML between two lines "---". Without any, an empty dictionary."""
     try:
-        found = parse_yaml(text.split("---", 2)[1]) if text.startswith("---") else {}
+        metadata = parse_yaml(text.split("---", 2)[1]) if text.startswith("---") else {}
     except (ValueError, IndexError):  # the names of the files are enough
-        found = {}
-    return found if isinstance(found, dict) else {}
+        metadata = {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def card_of(folder: Path) -> dict[str, Any]:
@@ -28,14 +28,15 @@ def card_of(folder: Path) -> dict[str, Any]:
 
 def sections(value: Any) -> list[dict[str, Any]]:
     """Returns the sections of a card in a list, or one alone. Cards may have anything there."""
-    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+    entries = value if isinstance(value, list) else [value]
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def names_in_card(card: Mapping[str, Any], column: str) -> tuple[str, ...]:
     """Returns the names of the numbers 0, 1, ... of a column (class_label). Empty if the card has none, or several."""
     listed = [feature for info in sections(card.get("dataset_info")) for feature in sections(info.get("features"))]
-    found = {_names_of(feature.get("dtype")) for feature in listed if feature.get("name") == column} - {()}
-    return found.pop() if len(found) == 1 else ()
+    names = {_names_of(feature.get("dtype")) for feature in listed if feature.get("name") == column} - {()}
+    return names.pop() if len(names) == 1 else ()
 
 
 def _names_of(dtype: Any) -> tuple[str, ...]:
@@ -44,4 +45,4 @@ def _names_of(dtype: Any) -> tuple[str, ...]:
         dtype = dtype.get(key) if isinstance(dtype, dict) else None
     names = dtype if isinstance(dtype, dict) else {}
     numbers = list(map(str, range(len(names))))
-    return tuple(str(names[each]) for each in numbers) if names.keys() == {*numbers} else ()
+    return tuple(str(names[number]) for number in numbers) if names.keys() == {*numbers} else ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gift_core.artifacts.table_files import text_lines
-from gift_core.artifacts.task import SPLITS, Captions
+from gift_core.artifacts.task import Captions
 from gift_core.config.tasks import UserTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
 from gift_core.errors import UserError, lookup
@@ -85,8 +85,11 @@ class Dataset:
     @property
     def captions(self) -> dict[str, int]:
         """The number of captions in each split. None has any in a task of classes."""
-        splits = {"train": self.train, "test": self.test} if self.has_captions else {}
-        return {name: sum(len(each.captions) for each in split) for name, split in splits.items()}
+        if not self.has_captions:
+            return {}
+        train = sum(len(sample.captions) for sample in self.train)
+        test = sum(len(sample.captions) for sample in self.test)
+        return {"train": train, "test": test}
 
     @property
     def described(self) -> str:
@@ -103,21 +106,26 @@ def class_dataset(listing: Listing, config: UserTaskConfig, *, folder: Path, tas
     """
     location = listing.location
     splits, by_seed = split_listing(listing, config.test_fraction, seed=seed, group=lambda sample: sample.label)
-    train, test = (dict.fromkeys(sample.label for sample in splits[split]) for split in SPLITS)
+    train = dict.fromkeys(sample.label for sample in splits["train"])
+    test = dict.fromkeys(sample.label for sample in splits["test"])
     require_sound_labels([*train, *test], location)
     labels = sorted(train) if listing.folders else sort_labels(train)
-    if by_seed and (single := [label for label in train if label not in test]):
-        what = f"class {single[0]!r} has only one image, which cannot be split into training and test"
-        raise UserError(f"{location}: {what}. Add images, or remove the class.")
-    if unknown := sort_labels(test.keys() - train.keys()):
-        what = f"class {unknown[0]!r} is in the test split but not in the training split"
-        raise UserError(f"{location}: {what}. Add training images of it, or remove its test images.")
+    untested = [label for label in labels if label not in test]
+    unknown = sort_labels(test.keys() - train.keys())
+    if by_seed and untested:
+        single = next(label for label in train if label not in test)
+        problem = f"class {single!r} has only one image, which cannot be split into training and test"
+        raise UserError(f"{location}: {problem}. Add images, or remove the class.")
+    if unknown:
+        problem = f"class {unknown[0]!r} is in the test split but not in the training split"
+        raise UserError(f"{location}: {problem}. Add training images of it, or remove its test images.")
     if len(train) < 2:
         raise UserError(f"{location}: a task needs two classes, there is only {labels}. Add images of another class.")
     classes = name_classes(labels, config, folder=folder, task=task)
-    untested = [name for label, name in classes.items() if label not in test]
-    what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
-    notes = (*listing.notes, *([f"{what} no test images: {first_names(untested)}."] if untested else []))
+    notes = listing.notes
+    if untested:
+        have = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
+        notes += (f"{have} no test images: {first_names([classes[label] for label in untested])}.",)
     validation = [sample for sample in splits[VALIDATION] if sample.label in classes]
     return Dataset(classes, config.templates, splits["train"], splits["test"], validation, notes, by_seed=by_seed)
 
@@ -136,8 +144,10 @@ def split_listing(
     by_seed = not test
     if by_seed:
         if test_fraction is None:
-            what = "the data set has no test split, and the row no test_fraction"
-            raise UserError(f"{listing.location}: {what}. Write test_fraction: 0.2 into the row, or add a test split.")
+            problem = "the data set has no test split, and the row no test_fraction"
+            raise UserError(
+                f"{listing.location}: {problem}. Write test_fraction: 0.2 into the row, or add a test split."
+            )
         for name, indices in _indices_by(group, rest).items():
             count = min(max(round(test_fraction * len(indices)), 1), len(indices) - 1)
             test.update(sampled_by_seed(indices, count, "split", seed, name))
@@ -175,24 +185,24 @@ def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, see
     """
     distinct = list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
     chosen: dict[str, int] = {}
-    for each in sampled_by_seed(range(len(distinct)), len(distinct), "vocabulary captions", seed, task):
+    for index in sampled_by_seed(range(len(distinct)), len(distinct), "vocabulary captions", seed, task):
         if len(chosen) == count:
             break
-        chosen.setdefault(comparison_key(distinct[each]), each)
-    return tuple(distinct[each] for each in sorted(chosen.values()))
+        chosen.setdefault(comparison_key(distinct[index]), index)
+    return tuple(distinct[index] for index in sorted(chosen.values()))
 
 
 def require_caption_key(key: str, count: int | None, *, has_captions: bool) -> None:
     """Raises UserError if the task `key` has captions and no vocabulary_captions, or the other way round."""
     if (count is not None) != has_captions:
-        what = "missing, and the data set has captions. Write 200" if has_captions else "it has classes. Remove this"
-        raise UserError(f"{key}.vocabulary_captions: {what}.")
+        problem = "missing, and the data set has captions. Write 200" if has_captions else "it has classes. Remove this"
+        raise UserError(f"{key}.vocabulary_captions: {problem}.")
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
     """Returns the distinct labels: by value if all are numbers (2 before 10), as text otherwise."""
     distinct = set(labels)
-    are_numbers = all(each.isascii() and each.isdigit() for each in distinct)
+    are_numbers = all(label.isascii() and label.isdigit() for label in distinct)
     return sorted(distinct, key=lambda label: (int(label) if are_numbers else 0, label))
 
 
@@ -206,8 +216,10 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
     for label, class_name in dataset.classes.items():
         indices = indices_of.get(label, [])
         if len(indices) < shots:
-            what = f"{shots} shots are more than class {class_name!r} has ({plural(len(indices), 'training image')})"
-            raise UserError(f"params.yaml: tasks.{task}.shots: {what}. Write {len(indices)} or fewer, or add images.")
+            problem = f"{shots} shots are more than class {class_name!r} has ({plural(len(indices), 'training image')})"
+            raise UserError(
+                f"params.yaml: tasks.{task}.shots: {problem}. Write {len(indices)} or fewer, or add images."
+            )
         chosen.update(sampled_by_seed(indices, shots, "shots", seed, task, class_name))
     return dataclasses.replace(dataset, train=[dataset.train[index] for index in sorted(chosen)])
 
@@ -228,31 +240,36 @@ def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path,
         named = {plain_name(label): plain_name(name) for label, name in names.items()}
         for label in named:
             lookup(dict.fromkeys(labels), label, key)
-        if unnamed := [label for label in labels if label not in named]:
-            what = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
-            raise UserError(f'{key}: {what}. Add a line: "{unnamed[0]}": <its name>')
+        unnamed = [label for label in labels if label not in named]
+        if unnamed:
+            problem = f"{plural(len(unnamed), 'label')} without a name: {first_names(unnamed)}"
+            raise UserError(f'{key}: {problem}. Add a line: "{unnamed[0]}": <its name>')
     require_sound_labels(named.values(), key)
     labels_of: dict[str, list[str]] = {}
     for label in labels:
         labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", named[label])), []).append(label)
     for name, same in labels_of.items():
         if len(same) > 1 or not name:
-            what = f"CLIP cannot tell apart the class names {[named[label] for label in same]} of {', '.join(same)}"
-            raise UserError(f"{key}: {what if name else f'class {same[0]!r} has no name'}. Rename, or set class_names.")
+            problem = f"class {same[0]!r} has no name"
+            if name:
+                names_of_same = [named[label] for label in same]
+                problem = f"CLIP cannot tell apart the class names {names_of_same} of {', '.join(same)}"
+            raise UserError(f"{key}: {problem}. Rename, or set class_names.")
     return {label: named[label] for label in labels}
 
 
 def _names_from_file(labels: Sequence[str], path: Path, key: str) -> dict[str, str]:
     """Each line names the label at its position. A file that lists just the labels, in any order, renames none."""
-    names, ordered = [plain_name(line) for line in text_lines(path, key)], sort_labels(labels)
+    names = [plain_name(line) for line in text_lines(path, key)]
+    ordered = sort_labels(labels)
     if sorted(names) == sorted(labels):
         return {label: label for label in labels}
     if len(names) != len(ordered):
-        what = f"{len(names)} names for {len(ordered)} labels ({first_names(ordered)})"
-        raise UserError(f"{key}: {path.name}: {what}. Write one name per line, in the order of the labels.")
+        problem = f"{len(names)} names for {len(ordered)} labels ({first_names(ordered)})"
+        raise UserError(f"{key}: {path.name}: {problem}. Write one name per line, in the order of the labels.")
     named = dict(zip(ordered, names, strict=True))
     for label, name in named.items():
         if name != label and name in named:
-            what = f"{name!r} is itself a label of the data, but its line names the label {label!r}"
-            raise UserError(f"{key}: {path.name}: {what}. Sort the lines like the labels, or write a mapping.")
+            problem = f"{name!r} is itself a label of the data, but its line names the label {label!r}"
+            raise UserError(f"{key}: {path.name}: {problem}. Sort the lines like the labels, or write a mapping.")
     return named

@@ -78,32 +78,38 @@ class Decoder:
         After the last test image UserError if bad images of any split are refused, and after the last one of a split if
         skipping leaves none of it, or none of a class for training.
         """
-        has_captions, sound = self.dataset.has_captions, set[str]()  # the labels of those that can be decoded
+        has_captions = self.dataset.has_captions
+        sound = set[str]()  # the labels of images that can be decoded
         numbers = {label: number for number, label in enumerate(self.dataset.classes)}
-        for sample, (digest, found) in zip(samples, in_order(self._stored, samples), strict=True):
+        for sample, (digest, stored) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
                 label = sample.name if has_captions else sample.label
                 first_split, first_label = self._first.setdefault(digest, (split, label))
-                self.in_both += [sample.name] * (first_split != split)
-                self.relabeled += [sample.name] * (first_label != label)
-            if isinstance(found, BadImageError):
-                self.bad.append((sample.name, str(found)))
+                if first_split != split:
+                    self.in_both.append(sample.name)
+                if first_label != label:
+                    self.relabeled.append(sample.name)
+            if isinstance(stored, BadImageError):
+                self.bad.append((sample.name, str(stored)))
                 continue
-            image, extension, has_others = found
-            self.first_of_several += [sample.name] * has_others
+            image, extension, has_others = stored
+            if has_others:
+                self.first_of_several.append(sample.name)
             sound.add(sample.label)
             yield image, extension, sample.captions if has_captions else numbers[sample.label]
         if self.on_bad_image == "refuse":
             if self.bad and split != "train":  # the error names the bad training images, too
                 named = first_names([f"{file} ({reason})" for file, reason in self.bad])
-                what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
-                raise UserError(f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip.")
+                problem = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
+                raise UserError(f"{self.location}: {problem}. Repair or remove them, or set on_bad_image: skip.")
             return
         lost = [sample.label for sample in samples if sample.label not in sound]
         if lost and (not sound or (split == "train" and not has_captions)):
             of_class = f" of class {self.dataset.classes[lost[0]]!r}" if sound else ""
-            what = f"no {'training' if split == 'train' else split} image{of_class} can be decoded. Replace the images"
-            raise UserError(f"{self.location}: {what}{', or remove the class' if sound else ''}.")
+            problem = (
+                f"no {'training' if split == 'train' else split} image{of_class} can be decoded. Replace the images"
+            )
+            raise UserError(f"{self.location}: {problem}{', or remove the class' if sound else ''}.")
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
         """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""

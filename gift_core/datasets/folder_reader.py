@@ -26,10 +26,13 @@ def is_hidden(name: str) -> bool:
 def left_out_notes(names: Iterable[str]) -> tuple[str, ...]:
     """Returns "6 files left out: README, wren/notes.txt, 4 hidden." if there are any. Hidden ones are counted alone."""
     files = sorted(names)
+    if not files:
+        return ()
     shown = [printable(name) for name in files if not any(map(is_hidden, PurePosixPath(name).parts))]
-    hidden = [f"{len(files) - len(shown)} hidden"] if len(shown) < len(files) else []
-    listed = ", ".join([*([first_names(shown)] if shown else []), *hidden])
-    return (f"{plural(len(files), 'file')} left out: {listed}.",) if files else ()
+    listed = [first_names(shown)] if shown else []
+    if len(shown) < len(files):
+        listed.append(f"{len(files) - len(shown)} hidden")
+    return (f"{plural(len(files), 'file')} left out: {', '.join(listed)}.",)
 
 
 def split_folders(top: Mapping[str, int], location: str) -> dict[str, str]:
@@ -37,21 +40,28 @@ def split_folders(top: Mapping[str, int], location: str) -> dict[str, str]:
 
     UserError, beginning with `location`, for two folders of a split, a missing one, and images beside the splits.
     """
-    found: dict[str, str] = {}
+    folder_of: dict[str, str] = {}
     for folder in top:
-        if (split := split_of(folder)) is not None and (first := found.setdefault(split, folder)) != folder:
-            what = f"{first}/ and {folder}/ are both names of the {split} split"
-            raise UserError(f"{location}: {what}. Merge them, or rename one.")
-    named = " and ".join(f"{folder}/" for folder in found.values())
-    if found and (missing := [split for split in SPLITS if split not in found]):
-        what = f"{missing[0]}/ is missing next to the other split, {named}"
-        remedy = "Add it, or rename a folder to it. If it is a class, rename its folder and set class_names"
-        raise UserError(f"{location}: {what}. {remedy}.")
-    for folder, images in top.items() if found else ():
-        if images and folder not in found.values():
-            what = f"{folder or '.'}/ has {plural(images, 'image')}, but it is beside {named}"
-            raise UserError(f"{location}: {what}. Move them into {named}, or remove the folder.")
-    return {split: found[split] for split in SPLIT_NAMES if split in found}
+        split = split_of(folder)
+        if split is None:
+            continue
+        first = folder_of.setdefault(split, folder)
+        if first != folder:
+            problem = f"{first}/ and {folder}/ are both names of the {split} split"
+            raise UserError(f"{location}: {problem}. Merge them, or rename one.")
+    if not folder_of:
+        return {}
+    named = " and ".join(f"{folder}/" for folder in folder_of.values())
+    for split in SPLITS:
+        if split not in folder_of:
+            problem = f"{split}/ is missing next to the other split, {named}"
+            remedy = "Add it, or rename a folder to it. If it is a class, rename its folder and set class_names"
+            raise UserError(f"{location}: {problem}. {remedy}.")
+    for folder, images in top.items():
+        if images and folder not in folder_of.values():
+            problem = f"{folder or '.'}/ has {plural(images, 'image')}, but it is beside {named}"
+            raise UserError(f"{location}: {problem}. Move them into {named}, or remove the folder.")
+    return {split: folder_of[split] for split in SPLIT_NAMES if split in folder_of}
 
 
 class FolderReader:
@@ -63,7 +73,8 @@ class FolderReader:
 
     def __init__(self, folder: Path, location: str, *, used: Collection[str] = ()) -> None:
         self.left_out, self.folders = list[str](), list[str]()
-        self._folder, self._location, self._used = folder, location, used
+        self._folder, self._location = folder, location
+        self._used = used
         self._links: list[str] = []
 
     def images(self) -> list[str]:
@@ -71,15 +82,19 @@ class FolderReader:
 
         UserError for a folder that is reached twice: through a link to a folder above it, or through two links.
         """
-        found, seen = list[str](), dict[tuple[int, int], str]()
+        images = list[str]()
+        seen = dict[tuple[int, int], str]()  # the first name of each folder, by its device and inode
         for parent, folders, files in os.walk(self._folder, followlinks=True, onerror=_refuse):
             path = Path(parent)
             below = path.relative_to(self._folder).as_posix()
-            status, prefix = path.stat(), "" if below == "." else f"{below}/"
+            status = path.stat()
+            prefix = "" if below == "." else f"{below}/"
             first = seen.setdefault((status.st_dev, status.st_ino), below)
             if first != below:
-                what = f"{printable(first)}/ and {printable(below)}/ are the same folder, because one is a link or is"
-                raise UserError(f"{self._location}: {what} below a link. Remove the link.")
+                problem = (
+                    f"{printable(first)}/ and {printable(below)}/ are the same folder, because one is a link or is"
+                )
+                raise UserError(f"{self._location}: {problem} below a link. Remove the link.")
             if prefix and path.is_symlink():
                 self._links.append(printable(prefix))
             self.left_out += [f"{prefix}{name}/" for name in folders if is_hidden(name)]
@@ -87,19 +102,19 @@ class FolderReader:
             self.folders += [f"{prefix}{name}" for name in folders]
             for name in files:
                 is_image = PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
-                (found if is_image else self.left_out).append(f"{prefix}{name}")
+                (images if is_image else self.left_out).append(f"{prefix}{name}")
         self.left_out = [name for name in self.left_out if name not in self._used]
-        return sorted(found)
+        return sorted(images)
 
     def group(self, images: Iterable[str], parent: str = "") -> dict[str, list[str]]:
         """Returns {sub-folder of `parent`: its images}, sorted. Images that are in no sub-folder are left out."""
         prefix = f"{parent}/" if parent else ""
         inside = (name.removeprefix(prefix) for name in self.folders if name.startswith(prefix))
-        found: dict[str, list[str]] = {name: [] for name in sorted(inside) if "/" not in name}
+        groups: dict[str, list[str]] = {name: [] for name in sorted(inside) if "/" not in name}
         for image in images:
             child, slash, _ = image.removeprefix(prefix).partition("/")
-            (found[child] if slash else self.left_out).append(image)
-        return found
+            (groups[child] if slash else self.left_out).append(image)
+        return groups
 
     def samples(self, images: Iterable[str], label: str = "", split: str = "") -> Iterator[Sample]:
         """Yields samples with the same label and split.
@@ -112,14 +127,16 @@ class FolderReader:
             try:
                 status = path.stat()
             except FileNotFoundError:
-                what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
-                raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.") from None
+                problem = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
+                raise UserError(f"{self._location}: {problem}. Bring the file there, or remove the link.") from None
             yield Sample(label, printable(name), status.st_size, path.read_bytes, split)
 
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, and which folders are links."""
-        links = f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}."
-        return (*left_out_notes(self.left_out), *([links] if self._links else []))
+        notes = left_out_notes(self.left_out)
+        if self._links:
+            notes += (f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}.",)
+        return notes
 
 
 def _refuse(error: OSError) -> None:

@@ -51,21 +51,24 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
         raise UserError(f"{location}: there are no files {' or '.join(DATA_FILES)}. Name another one, or a revision.")
     configs: dict[str, Splits] = {}
     listed = sections(card.get("configs"))
-    for each in listed:
-        entries = each.get("data_files")
+    for section in listed:
+        entries = section.get("data_files")
         for entry in entries if isinstance(entries, list) else [entries]:
-            entry = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
+            if not isinstance(entry, dict):
+                entry = {"split": "train", "path": entry}
             paths = entry["path"] if isinstance(entry.get("path"), list) else [entry.get("path")]
-            files = [name for name in data if any(fnmatchcase(name, str(path).removeprefix("./")) for path in paths)]
+            patterns = [str(path).removeprefix("./") for path in paths]
+            files = [name for name in data if any(fnmatchcase(name, pattern) for pattern in patterns)]
             if files:
-                splits = configs.setdefault(str(each.get("config_name")), {})
+                splits = configs.setdefault(str(section.get("config_name")), {})
                 splits.setdefault(str(entry.get("split")), []).extend(files)
-    for name in () if configs else data:
-        named, split = split_by_name(name)
-        configs.setdefault(named or DEFAULT, {}).setdefault(split, []).append(name)
+    if not configs:
+        for name in data:
+            named, split = split_by_name(name)
+            configs.setdefault(named or DEFAULT, {}).setdefault(split, []).append(name)
     if config is None:
-        marked = [str(each.get("config_name")) for each in listed if each.get("default") is True]
-        config = next((each for each in (*marked, DEFAULT) if each in configs), None) or next(iter(configs))
+        marked = [str(section.get("config_name")) for section in listed if section.get("default") is True]
+        config = next(name for name in (*marked, DEFAULT, *configs) if name in configs)
         if len(configs) > 1 and config not in (*marked, DEFAULT):
             raise UserError(f"{location}: there are several configs. Name one: --config {' | '.join(sorted(configs))}")
     return lookup(configs, config, f"{location}: config")
@@ -73,10 +76,12 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
 
 def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:
     """Returns the files of train, test and validation. UserError for a split that the repository does not have."""
-    return {
-        split: [file for each in named.split(JOINED_SPLITS) for file in lookup(files, each, f"{location}: split")]
-        for split, named in splits.items()
-    }
+    chosen: Splits = {}
+    for split, names in splits.items():
+        chosen[split] = []
+        for name in names.split(JOINED_SPLITS):
+            chosen[split] += lookup(files, name, f"{location}: split")
+    return chosen
 
 
 def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> Listing:
@@ -84,20 +89,23 @@ def list_hub(name: str, config: HubTaskConfig | PairsTaskConfig, root: Path) -> 
 
     UserError for files that are missing or of another commit, and as list_parquet and read_tars.
     """
-    folder, again = root / config.path, f"Remove the folder, then: gift data fetch {name}"
+    folder = root / config.path
+    again = f"Remove the folder, then: gift data fetch {name}"
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     commit = (folder / COMMIT).read_text("utf-8", "replace") if (folder / COMMIT).is_file() else ""
     if config.revision and commit.strip() not in ("", config.revision):
         raise UserError(f"{location}: has commit {commit.strip()[:40]!r}, not {config.revision}. {again}.")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files = files_of(config.splits or {}, hub_files(names, card_of(folder), config.config, location), location)
-    if not (every := [each for found in files.values() for each in found]):
+    chosen = [file for of_split in files.values() for file in of_split]
+    if not chosen:
         raise UserError(f"params.yaml: tasks.{name}.splits: missing. Write splits: {{train: the repository's split}}.")
-    for (prefix, parts), count in Counter(part.groups() for each in every if (part := _PART.match(each))).items():
-        if count < int(parts):
-            raise UserError(f"{location}: has {count} of {int(parts)} files {prefix}-*. {again}.")
-    paths = {split: [folder / each for each in found] for split, found in files.items()}
-    if every[0].endswith(".tar"):
+    parts = Counter(part.groups() for part in map(_PART.match, chosen) if part)
+    for (prefix, total), count in parts.items():
+        if count < int(total):
+            raise UserError(f"{location}: has {count} of {int(total)} files {prefix}-*. {again}.")
+    paths = {split: [folder / file for file in of_split] for split, of_split in files.items()}
+    if chosen[0].endswith(".tar"):
         label = config.label_column if isinstance(config, HubTaskConfig) else None
         tars = {split: sorted(set(paths[split])) for split in SPLITS if split in paths}
         return read_tars(name, tars, label, location=location)
@@ -124,12 +132,12 @@ class HubRepository:
     @property
     def splits(self) -> dict[str, str]:
         """{train, test or validation: its split}. The only one is for training, a validation split may be the test."""
-        found = {of: split for split in reversed(self.files) if (of := split_of(split))}
-        if "train" not in found:
+        theirs = {split_of(name): name for name in reversed(self.files)}  # the first one of several counts
+        if "train" not in theirs:
             return {"train": next(iter(self.files))}
-        if "test" not in found and VALIDATION in found:
-            found["test"] = found.pop(VALIDATION)
-        return {of: found[of] for of in ("train", "test", VALIDATION) if of in found}
+        if "test" not in theirs and VALIDATION in theirs:
+            theirs["test"] = theirs.pop(VALIDATION)
+        return {split: theirs[split] for split in ("train", "test", VALIDATION) if split in theirs}
 
     @cached_property
     def features(self) -> Features | None:
@@ -141,9 +149,13 @@ class HubRepository:
     def counts(self) -> dict[str, int | None]:
         """The number of images of each split, as the card or the files say. None if neither does."""
         entries = sections(self.card.get("dataset_info"))
-        known = [each for each in entries if len(entries) == 1 or each.get("config_name") == self.config]
-        listed = [each for entry in known for each in sections(entry.get("splits"))]
-        counts = {str(each.get("name")): n for each in listed if type(n := each.get("num_examples")) is int}
+        known = [entry for entry in entries if len(entries) == 1 or entry.get("config_name") == self.config]
+        listed = [stated for entry in known for stated in sections(entry.get("splits"))]
+        counts = {
+            str(stated.get("name")): stated["num_examples"]
+            for stated in listed
+            if type(stated.get("num_examples")) is int
+        }
         for split, files in self.files.items() if self.features else ():
             if split not in counts:
                 counts[split] = sum(self._footer(file)[1] for file in progress(files, len(files), f"count {split}"))
@@ -158,7 +170,8 @@ class HubRepository:
             images = "images" if count is None else plural(count, "image")
             yield f"  {split}: {images} in {plural(len(self.files[split]), 'file')}"
         for column, in_schema in self.features.labels.items() if self.features else ():
-            if names := in_schema or names_in_card(self.card, column):
+            names = in_schema or names_in_card(self.card, column)
+            if names:
                 yield f"  column {column!r}: {plural(len(names), 'class')}: {first_names(names, NAMED)}"
 
     def _footer(self, file: str) -> tuple[Any, int]:
@@ -212,21 +225,23 @@ def look_up(repository: str, *, revision: str | None, config: str | None, locati
 
     if Path(repository).is_dir():
         raise UserError(f"{location}: {repository} is a folder of this machine. Read it with: {_as_images(repository)}")
-    if (problem := download_problem(PATIENCE)) is not None:
+    problem = download_problem(PATIENCE)
+    if problem is not None:
         raise UserError(f"{location}: {problem[0]}. {problem[1]}.")
     address = f"{location}: datasets/{repository}"
     with hub_errors(address):
         info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
-        if revision is None and not any(each.rfilename.endswith(DATA_FILES) for each in info.siblings or ()):
+        if revision is None and not any(file.rfilename.endswith(DATA_FILES) for file in info.siblings or ()):
             info = HfApi().dataset_info(repository, revision=CONVERTED, files_metadata=True)
-        files, card = {each.rfilename: each for each in info.siblings or ()}, ""
+        files = {file.rfilename: file for file in info.siblings or ()}
+        card = ""
         if CARD in files:
             path = hf_hub_download(repository, CARD, repo_type="dataset", revision=info.sha)
             card = Path(path).read_text(encoding="utf-8", errors="replace")
     metadata = read_card(card)
     splits = hub_files([*files], metadata, config, address)
-    sizes = {name: each.size or 0 for name, each in files.items()}
-    hashes = {name: each.lfs.sha256 for name, each in files.items() if each.lfs}
+    sizes = {name: file.size or 0 for name, file in files.items()}
+    hashes = {name: file.lfs.sha256 for name, file in files.items() if file.lfs}
     return HubRepository(repository, str(info.sha), config, metadata, splits, sizes, hashes)
 
 
@@ -238,29 +253,30 @@ def fetch_hub(name: str, config: HubTaskConfig | PairsTaskConfig, work: Path, ro
     """
     from huggingface_hub import snapshot_download
 
-    path, location = root / config.path, f"gift data fetch {name}"
+    path = root / config.path
+    location = f"gift data fetch {name}"
     if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
         list_hub(name, config, root)
         return
-    found = look_up(str(config.repository), revision=config.revision, config=config.config, location=location)
-    chosen = [file for files in files_of(config.splits or {}, found.files, location).values() for file in files]
-    require_free_bytes(path, sum(found.sizes[file] for file in chosen), location)
-    with work_folder(work, {"repository": found.name, "commit": found.commit}) as parts:
-        wanted = [*dict.fromkeys(chosen), *({CARD} & {*found.sizes})]
-        with hub_errors(f"{location}: datasets/{found.name}"):
+    repository = look_up(str(config.repository), revision=config.revision, config=config.config, location=location)
+    chosen = [file for files in files_of(config.splits or {}, repository.files, location).values() for file in files]
+    require_free_bytes(path, sum(repository.sizes[file] for file in chosen), location)
+    with work_folder(work, {"repository": repository.name, "commit": repository.commit}) as parts:
+        wanted = [*dict.fromkeys(chosen), *({CARD} & {*repository.sizes})]
+        with hub_errors(f"{location}: datasets/{repository.name}"):
             snapshot_download(
-                found.name,
+                repository.name,
                 repo_type="dataset",
-                revision=found.commit,
+                revision=repository.commit,
                 local_dir=parts / "files",
                 allow_patterns=[glob.escape(file) for file in wanted],
             )
         for file in progress(wanted, len(wanted), "compare hashes"):
-            if file in found.hashes and sha256_of(parts / "files" / file) != found.hashes[file]:
+            if file in repository.hashes and sha256_of(parts / "files" / file) != repository.hashes[file]:
                 (parts / "files" / file).unlink()
                 raise UserError(f"{location}: {file} does not have the hash that the hub lists. Run it again.")
         with build_folder(path) as temporary:
             for file in wanted:
                 (temporary / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(parts / "files" / file, temporary / file)
-            (temporary / COMMIT).write_text(f"{found.commit}\n", encoding="utf-8")
+            (temporary / COMMIT).write_text(f"{repository.commit}\n", encoding="utf-8")

@@ -42,18 +42,24 @@ def pair_dataset(listing: Listing, config: PairsTaskConfig, *, task: str, seed: 
     splits, by_seed = split_listing(listing, config.test_fraction, seed=seed, group=lambda sample: "pairs")
     for split in SPLITS:
         if len(splits[split]) < MIN_PAIRS:
-            what = f"{plural(len(splits[split]), f'{split} image')}, but a task of pairs needs {MIN_PAIRS} or more"
-            raise UserError(f"{location}: {what}, to tell them apart by their captions. Add images with captions.")
+            problem = f"{plural(len(splits[split]), f'{split} image')}, but a task of pairs needs {MIN_PAIRS} or more"
+            raise UserError(f"{location}: {problem}, to tell them apart by their captions. Add images with captions.")
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=task, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
-    of_images = [{comparison_key(each): each for each in sample.captions} for sample in splits["test"]]
-    notes, counts = listing.notes, Counter(key for captions in of_images for key in captions)
-    spelled = {key: caption for captions in reversed(of_images) for key, caption in captions.items()}
-    if shared := [repr(spelled[key]) for key, count in counts.items() if count > 1]:
-        what = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
-        notes += (f"{what}: {first_names(shared)}.",)
-    classes = {each: each for each in captions}
+    counts: Counter[str] = Counter()  # the test images of each caption, by what a text encoder can tell apart
+    spelled: dict[str, str] = {}
+    for sample in splits["test"]:
+        of_image = {comparison_key(caption): caption for caption in sample.captions}
+        for key, caption in of_image.items():
+            counts[key] += 1
+            spelled.setdefault(key, caption)
+    shared = [repr(spelled[key]) for key, count in counts.items() if count > 1]
+    notes = listing.notes
+    if shared:
+        note = f"{plural(len(shared), 'test caption')} of several test images, so none of these is the right one alone"
+        notes += (f"{note}: {first_names(shared)}.",)
+    classes = {caption: caption for caption in captions}
     parts = splits["train"], splits["test"], splits[VALIDATION]
     return Dataset(classes, (TEMPLATE,), *parts, notes, by_seed=by_seed, has_captions=True)
 
@@ -114,8 +120,8 @@ def require_readable(folder: Path, key: str) -> None:
         try:
             decoded_image(read_image(sample))
         except BadImageError as error:
-            what = f"{folder / sample.name} cannot be read as an image ({error})"
-            raise UserError(f"{key}: {what}. Replace it.") from None
+            problem = f"{folder / sample.name} cannot be read as an image ({error})"
+            raise UserError(f"{key}: {problem}. Replace it.") from None
 
 
 def _read_captions(folder: Path, images: Sequence[str], location: str, suffixes: Sequence[str]) -> list[str]:
@@ -124,7 +130,8 @@ def _read_captions(folder: Path, images: Sequence[str], location: str, suffixes:
         raise UserError(f"{location}: there are no images ({', '.join(suffixes)}) in {folder}. {REMEDY}")
     texts = list[str]()
     for name in images:
-        file, why = (folder / name).with_suffix(".txt"), "it is empty"
+        file = (folder / name).with_suffix(".txt")
+        why = "it is empty"
         try:
             texts.append(file.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:

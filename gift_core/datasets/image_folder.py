@@ -23,23 +23,25 @@ def list_folder(name: str, config: FolderTaskConfig, root: Path) -> Listing:
     UserError if images are missing, and for a layout that could be read in two ways: splits by other names, a class
     beside the splits.
     """
-    location, folder = f"params.yaml: tasks.{name}.path: {config.path}", root / config.path
+    location = f"params.yaml: tasks.{name}.path: {config.path}"
+    folder = root / config.path
     reader = FolderReader(folder, location, used=[config.class_names] if isinstance(config.class_names, str) else [])
     top = reader.group(reader.images())
-    splits = split_folders({each: len(images) for each, images in top.items()}, location)
+    splits = split_folders({child: len(images) for child, images in top.items()}, location)
     if not splits:
         _require_classes(list(top), reader, location)
     samples, empty = list[Sample](), list[str]()
     for split, parent in (splits or {"": ""}).items():
-        found = reader.group(top[parent], parent) if split else top
-        if split != VALIDATION and not any(found.values()):
+        classes = reader.group(top[parent], parent) if split else top
+        if split != VALIDATION and not any(classes.values()):
             shown = (folder / parent).name
-            what = f"the sub-folders of {shown}/ have no images" if found else f"{shown}/ has no sub-folders"
+            problem = f"the sub-folders of {shown}/ have no images" if classes else f"{shown}/ has no sub-folders"
             remedy = f"Put images into one folder per class ({', '.join(SUFFIXES)}), or give --table or --webdataset"
-            raise UserError(f"{location}: {what}. {remedy}.")
-        for each, images in found.items():
-            samples += reader.samples(images, plain_name(each), split)
-            empty += [printable((Path(parent) / each).as_posix() + "/")] * (not images and split != VALIDATION)
+            raise UserError(f"{location}: {problem}. {remedy}.")
+        for child, images in classes.items():
+            samples += reader.samples(images, plain_name(child), split)
+            if not images and split != VALIDATION:
+                empty.append(printable(f"{(Path(parent) / child).as_posix()}/"))
     notes = validation_note(f"{splits.get(VALIDATION)}/", (sample.split for sample in samples))
     if empty:
         notes += (f"{plural(len(empty), 'class folder')} without images left out: {first_names(empty)}.",)
@@ -50,7 +52,9 @@ def _require_classes(folders: Sequence[str], reader: FolderReader, location: str
     """Raises UserError if the folders look like splits (seg_train), or have the splits inside."""
     named = set(map(split_within, folders))
     inside = {folder: set(map(split_of, reader.group([], folder))) for folder in folders}
-    holding = [folder for folder, found in inside.items() if "train" in found and found & {"test", VALIDATION}]
+    holding = [folder for folder, splits in inside.items() if "train" in splits and splits & {"test", VALIDATION}]
     if holding or (None not in named and "train" in named and len(named) > 1):
-        what = f"{holding[0]}/ has folders of splits" if holding else f"{first_names(folders)} look like splits"
-        raise UserError(f"{location}: {what}, not of classes. Write train/<class>/ and test/<class>/ directly in path.")
+        problem = f"{holding[0]}/ has folders of splits" if holding else f"{first_names(folders)} look like splits"
+        raise UserError(
+            f"{location}: {problem}, not of classes. Write train/<class>/ and test/<class>/ directly in path."
+        )

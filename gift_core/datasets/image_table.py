@@ -43,32 +43,34 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     """
     key = f"params.yaml: tasks.{name}"
     folder, location = root / config.path, f"{key}.table: {config.table}"
-    if holding := _files_with_images(folder, config, location):
-        return list_parquet(holding, config, folder=folder, location=location)
+    files_with_images = _files_with_images(folder, config, location)
+    if files_with_images:
+        return list_parquet(files_with_images, config, folder=folder, location=location)
     images: dict[str, Entry] = {}
     for entry in _read_entries(folder, config, key):
         first = images.get(entry.file)
         if first and (first.split != entry.split or isinstance(config, TableTaskConfig)):
-            what = f"{entry.file} is on {first.position} and on {entry.position}"
-            raise UserError(f"{location}: {what}. Remove one: an image has one label and belongs to one split.")
+            problem = f"{entry.file} is on {first.position} and on {entry.position}"
+            raise UserError(f"{location}: {problem}. Remove one: an image has one label and belongs to one split.")
         images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
     for entry in images.values():
         if not entry.is_file and entry.split != VALIDATION:
-            what = f"{entry.position}: there is no image file {printable(entry.file[:200])}"
-            raise UserError(f"{location}: {what}. {nearest(entry.file, files)}Correct the table, or put it there.")
+            problem = f"{entry.position}: there is no image file {printable(entry.file[:200])}"
+            raise UserError(f"{location}: {problem}. {nearest(entry.file, files)}Correct the table, or put it there.")
     samples = [
         sample
         for entry in sorted(images.values(), key=lambda entry: entry.split == VALIDATION)
         if entry.label and entry.is_file
         for sample in reader.samples([entry.file], plain_captions(entry.label), entry.split)
     ]
-    validation = validation_note(f"val in column {config.split_column!r}", (each.split for each in images.values()))
-    others = [printable(file) for file in files if file not in images]
-    verb = "is" if len(others) == 1 else "are"
-    what = f"{plural(len(others), 'image')} of the folder {verb} in no row: {first_names(others)}."
-    return Listing(samples, location, (*validation, *([what] if others else []), *reader.notes()))
+    notes = validation_note(f"val in column {config.split_column!r}", (entry.split for entry in images.values()))
+    unlisted = [printable(file) for file in files if file not in images]
+    if unlisted:
+        verb = "is" if len(unlisted) == 1 else "are"
+        notes += (f"{plural(len(unlisted), 'image')} of the folder {verb} in no row: {first_names(unlisted)}.",)
+    return Listing(samples, location, (*notes, *reader.notes()))
 
 
 def find_split_column(folder: Path, table: str, others: Collection[str]) -> str | None:
@@ -83,8 +85,8 @@ def find_split_column(folder: Path, table: str, others: Collection[str]) -> str 
     columns = [set(fitting_columns(file, _is_split, location="--table")) for file in files]
     of_splits = sorted(set.intersection(*columns).difference(others))
     if len(of_splits) > 1:
-        what = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
-        raise UserError(f"--table {table}: {what}. Choose one: --split-column {shlex.quote(of_splits[0])}")
+        problem = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
+        raise UserError(f"--table {table}: {problem}. Choose one: --split-column {shlex.quote(of_splits[0])}")
     return of_splits[0] if of_splits else None
 
 
@@ -94,7 +96,8 @@ def names_by_card(folder: Path, table: str, column: str) -> dict[str, str] | Non
     Parquet files may have the names themselves, which is then enough. DVC does not watch README.md, so that the names
     belong into params.yaml.
     """
-    names, labels = names_in_card(card_of(folder), column), set[str]()
+    names = names_in_card(card_of(folder), column)
+    labels = set[str]()
     numbers = {str(number): name for number, name in enumerate(names)}
     for file in _tables(folder, table) if names else ():
         if file.suffix.lower() == ".parquet" and _has_names(file, column):
@@ -114,8 +117,8 @@ def _has_names(file: Path, column: str) -> bool:
 
 
 def _tables(folder: Path, table: str) -> list[Path]:
-    found = sorted(folder.glob(table)) if is_inside(table) else []
-    return [file for file in found if file.suffix.lower() in READERS and file.is_file()]
+    matches = sorted(folder.glob(table)) if is_inside(table) else []
+    return [file for file in matches if file.suffix.lower() in READERS and file.is_file()]
 
 
 def _is_split(text: str) -> bool:
@@ -128,21 +131,25 @@ def _split_by_name(file: Path, folder: Path) -> str | None:
 
 def _files_with_images(folder: Path, config: Config, location: str) -> dict[str, list[Path]]:
     """Returns the Parquet files by split if their image column holds bytes, not paths. The table may be a pattern."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob(str(config.table))) if str(config.table).lower().endswith(".parquet") else ():
-        import pyarrow.parquet as pq
+    files: dict[str, list[Path]] = {}
+    pattern = str(config.table)
+    if not pattern.lower().endswith(".parquet"):
+        return files
+    import pyarrow.parquet as pq
 
+    for path in sorted(folder.glob(pattern)):
         with parquet_errors(path, location):
             schema = pq.read_schema(path)
         if config.image_column in schema.names and IMAGES.fullmatch(str(schema.field(config.image_column).type)):
             split = "" if config.split_column else _split_by_name(path, folder) or "train"
-            found.setdefault(split, []).append(path)
-    return found
+            files.setdefault(split, []).append(path)
+    return files
 
 
 def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
     """Yields the rows of all splits. Those of a validation split may have no image and no label."""
-    image, split_column, path = str(config.image_column), config.split_column, folder / str(config.table)
+    path = folder / str(config.table)
+    image, split_column = str(config.image_column), config.split_column
     text_key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
     text = str(getattr(config, text_key))
     if not path.is_file():
@@ -152,16 +159,17 @@ def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
         keys[split_column] = f"{key}.split_column"
     schema = TableSchema(required=tuple(keys), keys=keys, may_be_empty=(image, text))
     for row in read_table_file(path, schema, location=f"{key}.table")[1]:
-        where, split = f"{row.position} of {config.table}", ""
+        where = f"{row.position} of {config.table}"
+        split = ""
         if split_column is not None:
             split = require_split(row.cells[split_column], f"{key}.split_column: {split_column}: {where}")
         file = posixpath.normpath(row.cells[image].replace("\\", "/"))
-        for column in (image, text) if split != VALIDATION else ():
-            if not row.cells[column]:
+        for column in (image, text):
+            if not row.cells[column] and split != VALIDATION:
                 raise empty_cell(path, row, column, location=f"{key}.table")
         if not is_inside(file) and split != VALIDATION:
-            what = f"{where}: {file} is outside {config.path}, which is watched for changes"
-            raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
+            problem = f"{where}: {file} is outside {config.path}, which is watched for changes"
+            raise UserError(f"{key}.image_column: {problem}. Name files relative to it.")
         # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
         spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
         stored = next((name for name in spellings if os.path.isfile(folder / name)), None)  # noqa: PTH113  (False for a name that is too long)

@@ -86,7 +86,8 @@ def ingest(
     require(dataset)
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
-    require_free_bytes(folder, sum(each.size for each in (*dataset.train, *dataset.test)), f"ingest {name}")
+    size = sum(sample.size for sample in (*dataset.train, *dataset.test))
+    require_free_bytes(folder, size, f"ingest {name}")
     info = TaskInfo(name, tuple(dataset.classes.values()), dataset.templates, config.source, notes=dataset.notes)
     return write_task(
         folder,
@@ -104,13 +105,16 @@ def _notes(decoder: Decoder, config: TaskConfig) -> Iterator[str]:
 
     Of image-caption pairs every copy counts: no caption can distinguish it. Published data sets are what they are.
     """
-    several, in_both = "several frames or pages, of which only the first is read", "also in the training split"
-    copies = ("is a copy of another", "are copies of others")
-    found = [(decoder.first_of_several, (f"has {several}", f"have {several}"))]
+    several = "several frames or pages, of which only the first is read"
+    in_both = "also in the training split"
+    notes = [(decoder.first_of_several, f"has {several}", f"have {several}")]
     if isinstance(config, UserDataConfig):
-        found.append((decoder.in_both, (f"of the test split is {in_both}", f"of the test split are {in_both}")))
-        found.append((decoder.relabeled, copies if has_captions(config) else ("has two classes", "have two classes")))
-    for names, (one, many) in found:
+        notes.append((decoder.in_both, f"of the test split is {in_both}", f"of the test split are {in_both}"))
+        if has_captions(config):
+            notes.append((decoder.relabeled, "is a copy of another", "are copies of others"))
+        else:
+            notes.append((decoder.relabeled, "has two classes", "have two classes"))
+    for names, one, many in notes:
         if names:
             yield f"{plural(len(names), 'image')} {one if len(names) == 1 else many}: {first_names(names)}."
 
@@ -160,21 +164,27 @@ def _without_copies(dataset: Dataset, location: str) -> Dataset:
 
     def identity(item: tuple[str, Sample]) -> object:
         """The digest, or something unique for an image that is no copy because of its size, or that cannot be read."""
+        _, sample = item
         with suppress(BadImageError):
-            return digest_of(read_image(item[1])) if sizes[item[1].size] > 1 else object()
+            if sizes[sample.size] > 1:
+                return digest_of(read_image(sample))
         return object()
 
     kept: dict[str, list[Sample]] = {split: [] for split in (*SPLITS, VALIDATION)}
-    first: dict[object, Sample] = {}  # by identity and label, and by the identity of a training image
+    first_with_label: dict[tuple[object, str | None], Sample] = {}
+    first_in_training: dict[object, Sample] = {}
     copies: list[str] = []
-    for (split, sample), same in zip(samples, in_order(identity, samples), strict=True):
-        key = same, None if dataset.has_captions else sample.label
-        if earlier := first.get(key) or (None if split == "train" else first.get(same)):
+    for (split, sample), digest in zip(samples, in_order(identity, samples), strict=True):
+        key = digest, None if dataset.has_captions else sample.label
+        earlier = first_with_label.get(key)
+        if earlier is None and split != "train":
+            earlier = first_in_training.get(digest)
+        if earlier is not None:
             copies.append(f"{sample.name} ({earlier.name})")
             continue
-        first[key] = sample
+        first_with_label[key] = sample
         if split == "train":
-            first.setdefault(same, sample)
+            first_in_training.setdefault(digest, sample)
         kept[split].append(sample)
     if not kept["test"]:
         raise UserError(f"{location}: all test images are copies of training images. Add other test images.")
@@ -192,15 +202,16 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
     """A task of the embedded miniature benchmark. Its images are made here."""
     from gift_core.mini.world import SCENES, mini_task, render_scenes, render_task
 
-    key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
+    key = f"params.yaml: tasks.{name}"
+    count = config.vocabulary_captions
     require_caption_key(key, count, has_captions=name == SCENES)
     task = mini_task(name) if count is None else None
     names, templates = (task.class_names, task.templates) if task else ((), (TEMPLATE,))
     splits: dict[str, list[Sample]] = {"train": [], "test": []}
     for split, images in (("train", config.train_images), ("test", config.test_images)):
         if images < len(names):
-            what = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
-            raise UserError(f"{key}.{split}_images: {what}")
+            problem = f"{images} images are fewer than the {len(names)} classes. Write {len(names)} or more."
+            raise UserError(f"{key}.{split}_images: {problem}")
         rendered: Iterable[tuple[Any, Any]] = (
             render_task(name, split, images, seed=seed) if task else render_scenes(split, images, seed=seed)
         )
@@ -211,5 +222,5 @@ def _rendered(name: str, config: MiniTaskConfig, *, seed: int) -> Dataset:
             splits[split].append(Sample(label, f"{split} image {number}", buffer.tell(), buffer.getvalue))
     if count is not None:
         names = vocabulary_captions(splits["train"], count, task=name, seed=seed)
-    classes = {each: each for each in names}
+    classes = {class_name: class_name for class_name in names}
     return Dataset(classes, templates, splits["train"], splits["test"], has_captions=task is None)

@@ -37,7 +37,9 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     table's column of splits is found. The checks of params.yaml refuse a key that the source does not have, and a file
     that is not in `images`. UserError for a table with two columns of splits.
     """
-    source = "table" if given["table"] else "webdataset" if given["train"] else "folder"
+    source = "webdataset" if given["train"] else "folder"
+    if given["table"]:
+        source = "table"
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
     if source == "table":
         defaults["image_column"] = "image"
@@ -50,8 +52,8 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         if file.is_file() and (file.is_absolute() or not (images / file).exists()):
             row[key] = Path(os.path.relpath(file.absolute(), images.absolute())).as_posix()
     if source == "table" and row["split_column"] is None:
-        others = [row[key] for key in ("image_column", "label_column", "caption_column") if row[key] is not None]
-        row["split_column"] = find_split_column(images, row["table"], "::".join(others).split("::"))
+        named = [row[key] for key in ("image_column", "label_column", "caption_column") if row[key] is not None]
+        row["split_column"] = find_split_column(images, row["table"], "::".join(named).split("::"))
     if source == "table" and not captions and row["class_names"] is None:
         row["class_names"] = names_by_card(images, row["table"], row["label_column"])
     row = {key: value for key, value in row.items() if value is not None or key == "test_fraction"}
@@ -59,23 +61,31 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
 
 
 def hub_row(
-    found: HubRepository, splits: Mapping[str, str], given: Mapping[str, Any], *, captions: bool
+    repository: HubRepository, splits: Mapping[str, str], given: Mapping[str, Any], *, captions: bool
 ) -> dict[str, Any]:
     """Returns the row of params.yaml for a repository of the hub, without its `path`. `given` is as in new_row.
 
     `splits` replace those that the repository seems to have. UserError for an unknown split or column, a repository
     without images or labels, and numbers without names.
     """
-    location, features, splits = f"gift add-task --hub {found.name}", found.features, {**found.splits, **splits}
-    files_of(splits, found.files, location)
+    location = f"gift add-task --hub {repository.name}"
+    features = repository.features
+    splits = {**repository.splits, **splits}
+    files_of(splits, repository.files, location)
     defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
-    defaults |= {"table" if features else "train": "*.parquet" if features else "*.tar"} if captions else {}
+    if captions:
+        key, pattern = ("table", "*.parquet") if features else ("train", "*.tar")
+        defaults[key] = pattern
     columns: dict[str, list[str]] = {}
     if features:
-        in_card = {each: bool(names_in_card(found.card, each)) for each in features.labels}
-        labels = sorted(features.labels, key=lambda each: not (features.labels[each] or in_card[each]))
-        texts = {"caption_column": features.captions} if captions else {"label_column": labels}
-        columns = {"image_column": features.images, **texts}
+        columns["image_column"] = features.images
+        if captions:
+            columns["caption_column"] = features.captions
+        else:  # first the columns whose numbers have names, in the schema or in the card
+            named = {
+                label for label, names in features.labels.items() if names or names_in_card(repository.card, label)
+            }
+            columns["label_column"] = sorted(features.labels, key=lambda label: label not in named)
     elif not captions:
         defaults["label_column"] = given["label_column"] or given["label"] or "cls"
     for key, known in columns.items():
@@ -84,30 +94,30 @@ def hub_row(
         defaults[key] = given[key] or known[0]
         for column in defaults[key].split("::"):
             lookup(dict.fromkeys(known), column, f"{location}: {key}")
-    class_names = _class_names(found, defaults.get("label_column", ""), given["class_names"], location)
+    class_names = _class_names(repository, defaults.get("label_column", ""), given["class_names"], location)
     given = {**given, "class_names": class_names}
-    source = {"source": "pairs" if captions else "hub", "repository": found.name, "revision": found.commit}
-    row: dict[str, Any] = {**source, "config": found.config, "splits": splits}
+    source = {"source": "pairs" if captions else "hub", "repository": repository.name, "revision": repository.commit}
+    row: dict[str, Any] = {**source, "config": repository.config, "splits": splits}
     row |= {key: defaults.get(key) if value is None else value for key, value in given.items() if key != "label"}
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _class_names(found: HubRepository, column: str, file: str | None, location: str) -> dict[str, str] | None:
+def _class_names(repository: HubRepository, column: str, file: str | None, location: str) -> dict[str, str] | None:
     """Returns {label: class name} of the lines of `file`, or of the card for numbers. None if the labels are names."""
-    features = found.features
+    features = repository.features
     names = features.labels.get(column, ()) if features else ()
     if file is not None:
         chosen = text_lines(Path(file), f"{location}: --class-names")
     elif features is None or names is not None:
         return None
     else:
-        chosen = [default_class_name(name) for name in names_in_card(found.card, column)]
+        chosen = [default_class_name(name) for name in names_in_card(repository.card, column)]
         if not chosen:
             raise UserError(f"{location}: {unnamed_labels(features, column)}")
-    labels = names or list(map(str, range(len(chosen))))
+    labels = names or [str(number) for number in range(len(chosen))]
     if len(labels) != len(chosen):
-        what = f"{len(chosen)} names for {len(labels)} labels"
-        raise UserError(f"{location}: --class-names: {what}. Write one a line.")
+        problem = f"{len(chosen)} names for {len(labels)} labels"
+        raise UserError(f"{location}: --class-names: {problem}. Write one a line.")
     return dict(zip(labels, chosen, strict=True))
 
 
@@ -169,8 +179,8 @@ def plan_task(
     a `factor`, the task becomes a probe: no step learns it. UserError for a name that is taken, images in the wrong
     folder, a row that params.yaml could not have, and a data set that is no sound task.
     """
-    for key, what in check_name(f"tasks.{name}", name):
-        raise UserError(f"{params.name}: {key}: {what}")
+    for key, problem in check_name(f"tasks.{name}", name):
+        raise UserError(f"{params.name}: {key}: {problem}")
     target = Layout(root).raw(name) if images is None else _target(name, images, root, bring)
     before = read_settings(params)
     parse_config(before, params.name)
@@ -181,17 +191,23 @@ def plan_task(
     default = PROBE_FRACTION if factor is None else TEST_FRACTION
     row["test_fraction"] = default if fraction is None else fraction
     after = append_task(before, name, row, learning_rate_factor=factor)
-    new, dataset = parse_config(after, params.name), None
-    if images is not None:
+    new = parse_config(after, params.name)
+    dataset = None
+    if images is None:
+        has_test = "test" in row["splits"]
+    else:
         task = new.tasks[name].model_copy(update={"path": str(images.absolute())})
         dataset = open_dataset(name, task, seed=new.seed, root=root)
-    if "test" in row["splits"] if dataset is None else not dataset.by_seed:
+        has_test = not dataset.by_seed
+    if has_test:
         if fraction is not None:
             raise UserError(f"--test-fraction {fraction:g}: the data set has a test split of its own. Leave it out.")
         del row["test_fraction"]
         after = append_task(before, name, row, learning_rate_factor=factor)
         new = parse_config(after, params.name)
-    return Addition(params, before, after, new, dataset, images, target, None if os.path.lexists(target) else bring)
+    if os.path.lexists(target):  # the images are there already
+        bring = None
+    return Addition(params, before, after, new, dataset, images, target, bring)
 
 
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
@@ -202,14 +218,14 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     location = Path(os.path.normpath(images.absolute()))
     inside = os.path.relpath(location.parent.resolve() / location.name, raw.resolve())
     if any(folder.is_relative_to(images.resolve()) for folder in (root.resolve(), raw.resolve())):
-        what = "contains the project or all its data sets, so the data set would contain itself"
-        raise UserError(f"--images {images}: {what}. Name a folder that has only the images.")
+        problem = "contains the project or all its data sets, so the data set would contain itself"
+        raise UserError(f"--images {images}: {problem}. Name a folder that has only the images.")
     if not inside.startswith(".."):
         return raw / inside
     if bring is None:
-        what = f"is outside {raw}, where data sets have the same paths on every machine"
+        problem = f"is outside {raw}, where data sets have the same paths on every machine"
         remedy = f"Add --link (a link in {raw}, nothing is copied) or --copy"
-        raise UserError(f"--images {images}: {what}. {remedy}.")
+        raise UserError(f"--images {images}: {problem}. {remedy}.")
     target = Layout(root).raw(name)
     if bring == "link" and target.is_symlink() and target.resolve() == images.resolve():
         return target  # of a task that was removed

@@ -51,16 +51,19 @@ def features_of(schema: pa.Schema) -> Features:
     """Returns what the types of the columns and the metadata of `datasets` (ClassLabel) say."""
     try:
         known = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = {each: tuple(map(str, known[each]["names"])) for each in known if "names" in known[each]}
+        names = {name: tuple(map(str, known[name]["names"])) for name in known if "names" in known[name]}
     except (KeyError, TypeError, ValueError):  # other programs write none
         names = {}
-    images, texts, lists, numbers = (
-        [each.name for each in schema if kind.fullmatch(str(each.type))] for kind in (IMAGES, TEXT, _LIST, _NUMBER)
-    )
-    texts.sort(key=lambda each: not _NAMES.fullmatch(each))
-    named, unnamed = ({n: names.get(n) for n in numbers if (n in names) == known} for known in (True, False))
-    captions = sorted((*lists, *texts), key=lambda each: "caption" not in each)
-    return Features(images, {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
+
+    def columns(kind: re.Pattern[str]) -> list[str]:
+        return [column.name for column in schema if kind.fullmatch(str(column.type))]
+
+    texts = sorted(columns(TEXT), key=lambda name: not _NAMES.fullmatch(name))
+    numbers = columns(_NUMBER)
+    named = {name: names[name] for name in numbers if name in names}
+    unnamed = {name: None for name in numbers if name not in names}
+    captions = sorted((*columns(_LIST), *texts), key=lambda name: "caption" not in name)
+    return Features(columns(IMAGES), {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
 
 
 @contextmanager
@@ -72,8 +75,8 @@ def parquet_errors(path: Path, location: str) -> Iterator[None]:
         raise
     except Exception as error:  # pyarrow.ArrowException, OSError and others, for a damaged file
         reason = printable((str(error).splitlines() or [type(error).__name__])[0])
-        what = f"{path.name} cannot be read as Parquet ({reason})"
-        raise UserError(f"{location}: {what}. Write it again, or remove the folder and fetch it again.") from None
+        problem = f"{path.name} cannot be read as Parquet ({reason})"
+        raise UserError(f"{location}: {problem}. Write it again, or remove the folder and fetch it again.") from None
 
 
 def split_by_name(name: str) -> tuple[str, str]:
@@ -82,7 +85,8 @@ def split_by_name(name: str) -> tuple[str, str]:
     The config may be empty. A name that says nothing is of the split train.
     """
     path = PurePosixPath(name)
-    folders, part = [each for each in path.parts[:-1] if each != "data"], _PART.match(path.stem)
+    folders = [folder for folder in path.parts[:-1] if folder != "data"]
+    part = _PART.match(path.stem)
     if part:
         split = part[1] if "-" not in part[1] else split_within(part[1]) or part[1]
     elif folders and split_within(path.stem) is None:
@@ -108,7 +112,8 @@ def list_parquet(
 
     rows: list[tuple[str, str, str, partial[bytes]]] = []
     read_group = lru_cache(KEPT_GROUPS)(partial(_read_group, str(config.image_column)))
-    image, total = partial(_read_image, read_group, Lock()), 0
+    image = partial(_read_image, read_group, Lock())
+    total = 0
     split_column = getattr(config, "split_column", None)
     paths = [(split, path) for split in files for path in files[split]]
     for split, path in progress(paths, len(paths), "list images"):
@@ -121,62 +126,76 @@ def list_parquet(
             splits = _values(path, split_column, (), place) if split_column else [split] * len(texts)
         reads = [partial(image, path, group, row) for group, count in enumerate(counts) for row in range(count)]
         for number, (text, value, read) in enumerate(zip(texts, splits, reads, strict=True), 1):
-            of = require_split(value, f"{place}: row {number}")
+            of_row = require_split(value, f"{place}: row {number}")
             if text:
-                rows.append((text, f"{name}, row {number}", of, read))
-            elif of != VALIDATION:
+                rows.append((text, f"{name}, row {number}", of_row, read))
+            elif of_row != VALIDATION:
                 raise UserError(f"{place}: row {number} has no label or caption. Fill it in, or remove the row.")
     size = total // max(len(rows), 1)  # the same for all, as copies are looked for among images of one size
-    samples = [Sample(text, name, size, read, of) for text, name, of, read in rows]
+    samples = [Sample(text, name, size, read, split) for text, name, split, read in rows]
     return Listing(samples, location, validation_note(f"split {VALIDATION}", (row[2] for row in rows)))
 
 
 def _texts(opened: Any, path: Path, config: TableTaskConfig | HubTaskConfig | PairsTaskConfig, place: str) -> list[str]:
     """The labels of all rows, or their captions, one a line."""
-    features, schema = features_of(opened.schema_arrow), opened.schema_arrow
-    if isinstance(config, PairsTaskConfig):
-        columns, fitting = str(config.caption_column).split("::"), features.captions
-    else:
-        columns, fitting = [config.label_column], [*features.labels]
-    for column, known in [(str(config.image_column), features.images), *((each, fitting) for each in columns)]:
-        if column not in known:
-            what = f"holds {schema.field(column).type}" if column in schema.names else "is missing"
-            raise UserError(f"{place}: column {column!r} {what}. {did_you_mean(column, known)}")
+    schema = opened.schema_arrow
+    features = features_of(schema)
+    _require_column(schema, str(config.image_column), features.images, place)
     if not isinstance(config, PairsTaskConfig):
-        if (names := features.labels[columns[0]]) is None and config.class_names is None:
-            raise UserError(f"{place}: {unnamed_labels(features, columns[0])}")
-        return _values(path, columns[0], names or (), place)
-    found = []
+        _require_column(schema, config.label_column, [*features.labels], place)
+        names = features.labels[config.label_column]
+        if names is None and config.class_names is None:
+            raise UserError(f"{place}: {unnamed_labels(features, config.label_column)}")
+        return _values(path, config.label_column, names or (), place)
+    columns = str(config.caption_column).split("::")
+    for column in columns:
+        _require_column(schema, column, features.captions, place)
+    texts = []
     for batch in opened.iter_batches(ROWS, columns=columns, use_threads=False):
         for row in batch.to_pylist():
-            values = [each for name in columns for each in (row[name] if isinstance(row[name], list) else [row[name]])]
-            found.append(plain_captions("\n".join(plain_name(each) for each in values if each is not None)))
-    return found
+            captions = list[str | None]()
+            for column in columns:
+                captions += row[column] if isinstance(row[column], list) else [row[column]]
+            texts.append(plain_captions("\n".join(plain_name(caption) for caption in captions if caption is not None)))
+    return texts
+
+
+def _require_column(schema: pa.Schema, column: str, known: Sequence[str], place: str) -> None:
+    """Raises UserError if the column is missing or not one of the `known`, those of the type that is needed."""
+    if column not in known:
+        problem = f"holds {schema.field(column).type}" if column in schema.names else "is missing"
+        raise UserError(f"{place}: column {column!r} {problem}. {did_you_mean(column, known)}")
 
 
 def unnamed_labels(features: Features, column: str) -> str:
     """Returns what is wrong with a column of numbers without names, and the ways out."""
-    other = next((name for name, names in features.labels.items() if names is not None), None)
-    remedy = f", or read names: --label-column {other}" if other else ""
-    what = f"column {column!r} has numbers, and neither the schema nor README.md has names for them"
-    return f"{what}. Give names in the order of the numbers: --class-names names.txt (class_names){remedy}."
+    with_names = next((name for name, names in features.labels.items() if names is not None), None)
+    remedy = f", or read names: --label-column {with_names}" if with_names else ""
+    problem = f"column {column!r} has numbers, and neither the schema nor README.md has names for them"
+    return f"{problem}. Give names in the order of the numbers: --class-names names.txt (class_names){remedy}."
 
 
 def _values(path: Path, column: str, names: Sequence[str], place: str) -> list[str]:
     """The values of all rows as texts, or their names. Each distinct one is converted once."""
     import pyarrow.parquet as pq
 
-    found = list[str]()
+    values = list[str]()
     with pq.ParquetFile(path, read_dictionary=[column]) as opened:
         chunks = opened.read(columns=[column]).column(column).dictionary_encode().chunks
     for chunk in chunks:
-        texts = chunk.dictionary.to_pylist()
-        if names and (wrong := [each for each in texts if each is not None and not 0 <= each < len(names)]):
-            what = f"column {column!r} has the label {wrong[0]}, but names for 0 to {len(names) - 1}"
-            raise UserError(f"{place}: {what}. If the split has no labels, do not read it (splits).")
-        texts = [plain_name("" if each is None else names[each] if names else str(each)) for each in texts]
-        found += ["" if index is None else texts[index] for index in chunk.indices.to_pylist()]
-    return found
+        texts = []
+        for value in chunk.dictionary.to_pylist():
+            if value is None:
+                texts.append("")
+            elif not names:
+                texts.append(plain_name(str(value)))
+            elif 0 <= value < len(names):
+                texts.append(plain_name(names[value]))
+            else:
+                problem = f"column {column!r} has the label {value}, but names for 0 to {len(names) - 1}"
+                raise UserError(f"{place}: {problem}. If the split has no labels, do not read it (splits).")
+        values += ["" if index is None else texts[index] for index in chunk.indices.to_pylist()]
+    return values
 
 
 def _read_group(column: str, path: Path, group: int) -> pa.ChunkedArray | Exception:
@@ -185,28 +204,30 @@ def _read_group(column: str, path: Path, group: int) -> pa.ChunkedArray | Except
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found, size = list[pa.Array](), 0
+    arrays = list[pa.Array]()
+    size = 0
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
             is_struct = pa.types.is_struct(opened.schema_arrow.field(column).type)
             columns = [f"{column}.bytes" if is_struct else column]
             for batch in opened.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False):
-                found.append(pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0))
-                size += found[-1].nbytes
+                arrays.append(pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0))
+                size += arrays[-1].nbytes
                 if size > MAX_GROUP_BYTES:
                     limit = f"{MAX_GROUP_BYTES >> 30} GiB of images"
                     raise ValueError(f"row group {group} has more than {limit}: write smaller ones (row_group_size)")
     except Exception as error:  # pyarrow.ArrowException, OSError and others
         return error
-    return pa.chunked_array(found)
+    return pa.chunked_array(arrays)
 
 
 def _read_image(read_group: Callable[[Path, int], Any], lock: Lock, path: Path, group: int, row: int) -> bytes:
     """Returns the bytes of an image. ValueError for a missing one, and for a group that cannot be read."""
     with lock:  # several threads read, and nearly in the order of the rows
-        found = read_group(path, group)
-    if isinstance(found, Exception):
-        raise ValueError(str(found))
-    if (data := found[row].as_py()) is None:
+        images = read_group(path, group)
+    if isinstance(images, Exception):
+        raise ValueError(str(images))
+    data = images[row].as_py()
+    if data is None:
         raise ValueError("the table has no bytes of it")
     return bytes(data)

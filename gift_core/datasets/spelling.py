@@ -41,7 +41,8 @@ def default_class_name(label: str) -> str:
 def comparison_key(name: str) -> str:
     """Returns what two names share that a text encoder cannot tell apart: Wren and wren, 01 and 1."""
     plain = plain_name(name).casefold()
-    return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
+    is_number = plain.isascii() and plain.isdigit()
+    return (plain.lstrip("0") or "0") if is_number else plain
 
 
 def split_of(name: str) -> str | None:
@@ -52,7 +53,8 @@ def split_of(name: str) -> str | None:
 
 def require_split(name: str, location: str) -> str:
     """Returns train, test or validation for any spelling of them. UserError, beginning with `location`, for others."""
-    if (split := split_of(name)) is None:
+    split = split_of(name)
+    if split is None:
         hint = did_you_mean(name.casefold(), ("train", "test", "val"))
         raise UserError(f"{location}: unknown split {printable(name[:80])!r}. {hint}")
     return split
@@ -61,8 +63,8 @@ def require_split(name: str, location: str) -> str:
 def split_within(name: str) -> str | None:
     """Returns the split that a word of the name names (seg_train, test2017, TrainSet), None for none or several."""
     words = re.findall(r"[a-z]+", name.casefold())
-    found = {split_of(_SPLIT_ENDING.sub("", word)) for word in words} - {None}
-    return found.pop() if len(found) == 1 else None
+    splits = {split_of(_SPLIT_ENDING.sub("", word)) for word in words} - {None}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def require_utf8(name: str, location: str) -> None:
@@ -70,13 +72,13 @@ def require_utf8(name: str, location: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        what = f"{printable(name)} is not UTF-8, so it would not be found on other machines"
-        raise UserError(f"{location}: {what}. Rename it (convmv renames whole folders).") from None
+        problem = f"{printable(name)} is not UTF-8, so it would not be found on other machines"
+        raise UserError(f"{location}: {problem}. Rename it (convmv renames whole folders).") from None
 
 
 def require_sound_labels(labels: Iterable[str], location: str) -> None:
     """Raises UserError for a label that is too long, or that has control characters."""
     for label in labels:
         if len(label) > MAX_NAME or printable(label) != label:
-            what = f"the label {printable(label[:40])!r} has control characters, or more than {MAX_NAME} letters"
-            raise UserError(f"{location}: {what}. Rename it, or check that the right column or key is read.")
+            problem = f"the label {printable(label[:40])!r} has control characters, or more than {MAX_NAME} letters"
+            raise UserError(f"{location}: {problem}. Rename it, or check that the right column or key is read.")

@@ -60,8 +60,11 @@ class RawData:
 
     def is_enough(self, found: Inventory) -> bool:
         """Returns whether `ingest` would take what is there."""
-        is_part = self.allow_partial and self.row and all(found.dataset.counts[split] for split in self.row.counts)
-        return found.state == "complete" or bool(is_part)
+        if found.state == "complete":
+            return True
+        if self.row is None or not self.allow_partial:
+            return False
+        return all(found.dataset.counts[split] for split in self.row.counts)
 
 
 def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Path) -> list[RawData]:
@@ -70,7 +73,8 @@ def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Pat
     With `names`, the tasks and data sets with these names: where tasks read them, otherwise in data/0_raw/<name>.
     UserError for an unknown data set, with the nearest name.
     """
-    in_use, readers = list[RawData](), dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
+    in_use = list[RawData]()
+    readers = dict[tuple[str, str], dict[str, CatalogueTaskConfig]]()
     for name, task in config.tasks.items():
         if isinstance(task, UserDataConfig):
             in_use.append(RawData(name, root / task.path, (name,)))
@@ -82,14 +86,14 @@ def data_in_use(config: Config, names: Iterable[str] | None = None, *, root: Pat
         in_use.append(RawData(name, root / path, tuple(tasks), row, allow_partial))
     if not names:
         return in_use
-    found = list[RawData]()
+    chosen = list[RawData]()
     for name in dict.fromkeys(names):
         lookup(dict.fromkeys([*catalogue_names(), *(raw.name for raw in in_use)]), name, "gift data")
-        elsewhere = Layout(root).raw(name)
-        found += [raw for raw in in_use if raw.name == name] or [
-            RawData(name, elsewhere, row=catalogue_row(name, "gift data"))
-        ]
-    return found
+        named = [raw for raw in in_use if raw.name == name]
+        if not named:
+            named = [RawData(name, Layout(root).raw(name), row=catalogue_row(name, "gift data"))]
+        chosen += named
+    return chosen
 
 
 def open_raw(raw: RawData, config: Config, root: Path) -> Inventory:
@@ -132,23 +136,23 @@ class ImageFindings:
 def check_images(dataset: Dataset, name: str) -> ImageFindings:
     """Decodes every image as `ingest` does, and compares all with all. Shows a progress bar."""
     samples = (*dataset.train, *dataset.test)
-    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
-    sound = [each for each in found if isinstance(each, Examined)]
-    broken = [each for each in found if not isinstance(each, Examined)]
+    examined = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
+    sound = [image for image in examined if isinstance(image, Examined)]
+    broken = [reason for reason in examined if not isinstance(reason, Examined)]
     others: dict[str, _Pairs] = {kind: [] for kind in _WHAT}
-    thumbnails_ND = np.array([each.thumbnail_D for each in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
+    thumbnails_ND = np.array([image.thumbnail_D for image in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
     is_test = set(map(id, dataset.test))
     for position, first in enumerate(first_alike(thumbnails_ND)):
         if first < position:
-            image, other = sound[position], sound[first]
-            if (id(image.sample) in is_test) != (id(other.sample) in is_test):
+            image, alike = sound[position], sound[first]
+            if (id(image.sample) in is_test) != (id(alike.sample) in is_test):
                 kind = "in_both_splits"
-            elif image.sample.label != other.sample.label:
+            elif image.sample.label != alike.sample.label:
                 kind = "in_two_classes"
             else:
-                kind = "same_bytes" if image.digest == other.digest else "same_looks"
-            others[kind].append((image.sample.name, other.sample.name))
-    others["tiny"] = [(each.sample.name, "{} x {}".format(*each.size)) for each in sound if min(each.size) < TINY]
+                kind = "same_bytes" if image.digest == alike.digest else "same_looks"
+            others[kind].append((image.sample.name, alike.sample.name))
+    others["tiny"] = [(image.sample.name, "{} x {}".format(*image.size)) for image in sound if min(image.size) < TINY]
     return ImageFindings(len(samples), broken, others)
 
 
@@ -158,7 +162,8 @@ def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]
     Two images look the same if the root mean square of the differences of their thumbnails is below ALIKE.
     """
     count, numbers = thumbnails_ND.shape
-    first, mean_N = np.arange(count), thumbnails_ND.mean(axis=1)
+    first = np.arange(count)
+    mean_N = thumbnails_ND.mean(axis=1)
     order = np.argsort(mean_N, kind="stable")  # the means of two such images differ by less than ALIKE
     sorted_ND, mean_N = thumbnails_ND[order], mean_N[order]
     half_N = (sorted_ND**2).sum(axis=1) / 2

@@ -32,8 +32,9 @@ def list_tars(name: str, config: WebDatasetTaskConfig | PairsTaskConfig, root: P
     """
     folder, key = root / config.path, f"params.yaml: tasks.{name}"
     patterns = {"train": config.train, "test": config.test}
-    tars = {split: _find_tars(folder, each, f"{key}.{split}") for split, each in patterns.items() if each is not None}
-    if both := sorted(set(tars.get("train", ())) & set(tars.get("test", ()))):
+    tars = {split: _find_tars(folder, pattern, f"{key}.{split}") for split, pattern in patterns.items() if pattern}
+    both = sorted(set(tars.get("train", ())) & set(tars.get("test", ())))
+    if both:
         raise UserError(f"{key}.test: {both[0].name} is also a training tar. Remove it from one of the two patterns.")
     label = None if isinstance(config, PairsTaskConfig) else config.label
     return read_tars(name, tars, label, location=f"{key}.train: {config.train}")
@@ -43,13 +44,14 @@ def read_tars(name: str, tars: Mapping[str, Sequence[Path]], label: str | None, 
     """Returns the samples of the tars by split. `label` is an extension ("cls"), or "json:<key>", None: captions."""
     samples, left_out = list[Sample](), list[str]()
     for split, paths in tars.items():
-        before, key = len(samples), f"params.yaml: tasks.{name}.{split}"
+        before = len(samples)
+        key = f"params.yaml: tasks.{name}.{split}"
         for tar in progress(paths, len(paths), f"list {name} {split} tars"):
             samples += tar_samples(tar, label, key, split, left_out)
         if len(samples) == before:
-            left = "".join(f" {note}" for note in left_out_notes(left_out))
-            what = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
-            raise UserError(f"{key}: {what}.{left}")
+            notes = "".join(f" {note}" for note in left_out_notes(left_out))
+            problem = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
+            raise UserError(f"{key}: {problem}.{notes}")
     return Listing(samples, location, left_out_notes(left_out))
 
 
@@ -62,11 +64,12 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
         for name in [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]:
             if not is_inside(name):  # {../a,b}.tar
                 raise UserError(f"{key}: {name} is outside the task's path. Name tars relative to it.")
-            if not (found := [path for path in folder.glob(name) if path.is_file()]):
+            matches = [path for path in folder.glob(name) if path.is_file()]
+            if not matches:
                 below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tar"))
                 known = f"{nearest(name, below)}There are: {first_names(below) or 'no tars'}"
                 raise UserError(f"{key}: no file matches {name!r}. {known}.")
-            tars.update(found)
+            tars.update(matches)
     except ValueError as error:  # also braceexpand's UnbalancedBracesError
         raise UserError(f"{key}: {pattern!r} is no pattern ({error}). Write {{000..005}}, *, ? or [0-9].") from None
     return sorted(tars, key=lambda path: path.as_posix())
@@ -82,25 +85,28 @@ def tar_samples(
     skipped: list[str] = []
     try:
         for name, files in index_tar(path, skipped, is_stray=lambda name: any(map(is_hidden, Path(name).parts))):
-            images = [each for each in files if PurePosixPath(f"image.{each}").suffix in SUFFIXES]
+            images = [extension for extension in files if PurePosixPath(f"image.{extension}").suffix in SUFFIXES]
             if not images and _extension(label) not in files:  # such as a readme.md
                 skipped += [f"{name}.{extension}" for extension in files]
                 continue
             where = f"{key}: sample {name} of {path.name}"
             if len(images) != 1 or _extension(label) not in files:
-                what = f"has {', '.join(files)}, but it should have one image ({', '.join(SUFFIXES)})"
-                raise UserError(f"{where} {what} and its .{_extension(label)}, one after the other.")
-            text, image = _read_label(files[_extension(label)], label, where), files[images[0]]
+                problem = f"has {', '.join(files)}, but it should have one image ({', '.join(SUFFIXES)})"
+                raise UserError(f"{where} {problem} and its .{_extension(label)}, one after the other.")
+            text = _read_label(files[_extension(label)], label, where)
+            image = files[images[0]]
             yield Sample(text, f"{path.name}/{name}.{images[0]}", image.size, image.read, split)
     except (tarfile.TarError, OSError) as error:
-        what = f"{path.name} cannot be read as a tar of samples ({error})"
-        raise UserError(f"{key}: {what}. Unpack it with gunzip if it is compressed, or copy it again.") from None
+        problem = f"{path.name} cannot be read as a tar of samples ({error})"
+        raise UserError(f"{key}: {problem}. Unpack it with gunzip if it is compressed, or copy it again.") from None
     if left_out is not None:
         left_out += [f"{path.name}/{name}" for name in skipped]
 
 
 def _extension(label: str | None) -> str:
-    return _CAPTIONS if label is None else "json" if label.startswith(_JSON) else label
+    if label is None:
+        return _CAPTIONS
+    return "json" if label.startswith(_JSON) else label
 
 
 def _read_label(file: StoredFile, label: str | None, where: str) -> str:
@@ -108,15 +114,18 @@ def _read_label(file: StoredFile, label: str | None, where: str) -> str:
     data = file.read()
     try:
         if label is not None and label.startswith(_JSON):
-            key, record = label.removeprefix(_JSON), parse_json(data)
+            key = label.removeprefix(_JSON)
+            record = parse_json(data)
             value = record.get(key) if isinstance(record, dict) else None
-            value = int(value) if isinstance(value, float) and value.is_integer() else value
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
             if type(value) not in (str, int):
                 raise ValueError(f"{key!r} in its JSON is {json.dumps(value)[:80]}")
             text = str(value)
         else:
             text = data.decode("utf-8-sig")
-        if text := plain_captions(text) if label is None else plain_name(text):
+        text = plain_captions(text) if label is None else plain_name(text)
+        if text:
             return text
         raise ValueError("it is empty")
     except ValueError as error:  # not UTF-8 or not JSON, too

@@ -97,8 +97,10 @@ class Pool:
     def __init__(
         self, ray: Any, workers: int, *, gpus: float, gpus_per_stage: float, environment: dict[str, str], is_local: bool
     ) -> None:
-        self.workers, self.gpus, self.environment, self.is_local = workers, gpus, environment, is_local
-        self._ray, self._gpus_per_stage = ray, gpus_per_stage if gpus else 0.0
+        self.workers, self.gpus = workers, gpus
+        self.environment, self.is_local = environment, is_local
+        self._ray = ray
+        self._gpus_per_stage = gpus_per_stage if gpus else 0.0
         self._task = ray.remote(on_node.run_job)
         self._running: dict[Any, tuple[str, float]] = {}
 
@@ -108,7 +110,7 @@ class Pool:
 
     def has_room(self, stage: str) -> bool:
         """Whether the stage could start now."""
-        taken = sum(each for _, each in self._running.values()) + self._gpus_of(stage)
+        taken = sum(gpus for _, gpus in self._running.values()) + self._gpus_of(stage)
         return len(self._running) < self.workers and taken <= self.gpus + 1e-6
 
     def submit(self, name: str, stage: str, job: Job) -> None:
@@ -125,16 +127,21 @@ class Pool:
 
     def cancel(self, name: str) -> None:
         """Ends a job. `wait` tells when it has ended."""
-        for task in [task for task, (each, _) in self._running.items() if each == name]:
-            self._ray.cancel(task, force=False)
+        for task, (running, _) in self._running.items():
+            if running == name:
+                self._ray.cancel(task, force=False)
 
     def wait(self, seconds: float) -> list[Ended]:
         """Returns the first job that ends within `seconds`, and those that have ended when it does."""
         from ray.exceptions import RayError, RayTaskError
 
-        ended = []
-        while done := self._running and self._ray.wait(list(self._running), timeout=seconds, fetch_local=False)[0]:
-            (name, _), seconds = self._running.pop(done[0]), 0.0
+        ended: list[Ended] = []
+        while self._running:
+            done, _ = self._ray.wait(list(self._running), timeout=seconds, fetch_local=False)
+            if not done:
+                break
+            name, _ = self._running.pop(done[0])
+            seconds = 0.0  # after the first one, those that have ended already
             try:
                 code = int(self._ray.get(done[0]))
                 ended.append(Ended(name, code, f"exit code {code}"))
@@ -162,7 +169,8 @@ def open_pool(address: str | None, workers: int | None, *, gpus_per_stage: float
     UserError without Ray, without a cluster at `address`, where the cluster has fewer GPUs than a stage asks for, and
     where a machine of it has not the same project, code and libraries.
     """
-    is_local, environment = address in (None, "", "local"), dict(os.environ)  # before Ray adds to it
+    is_local = address in (None, "", "local")
+    environment = dict(os.environ)  # before Ray adds to it
     ray = _import_ray(local=is_local)
     with socket_folder("gift-ray-") as folder, ExitStack() as resources:
         if is_local:
@@ -229,25 +237,27 @@ def _connect(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        what = f"--address {address}: no Ray cluster answers ({first_line(error)})"
-        raise UserError(f"{what}. See docs/scaling.md.") from None
+        problem = f"--address {address}: no Ray cluster answers ({first_line(error)})"
+        raise UserError(f"{problem}. See docs/scaling.md.") from None
 
 
 def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus: bool) -> tuple[int, float, int]:
     """Returns how many stages run at once, the GPUs of all machines together, and the CPUs of a stage."""
-    found = ray.cluster_resources()
-    gpus = float(found.get("GPU", 0)) if use_gpus else 0.0
-    cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else core_count()
+    resources = ray.cluster_resources()
+    gpus = float(resources.get("GPU", 0)) if use_gpus else 0.0
+    cpus = int(resources.get("CPU", 1)) if ray.nodes()[1:] else core_count()
     if gpus and gpus < gpus_per_stage:
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: the cluster has {gpus:g} GPUs. Ask for at most so many.")
-    # with GPUs as many stages as these hold, and one more that needs a CPU only
-    workers = workers or (int(gpus // gpus_per_stage) + 1 if gpus else max(1, cpus))
+    if not workers:  # with GPUs as many stages as these hold, and one more that needs a CPU only
+        workers = int(gpus // gpus_per_stage) + 1 if gpus else max(1, cpus)
     return workers, gpus, max(1, cpus // workers)
 
 
 def core_count() -> int:
     """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_nodes(ray: Any, folder: Path, environment: Mapping[str, str]) -> None:
@@ -258,7 +268,8 @@ def _check_nodes(ray: Any, folder: Path, environment: Mapping[str, str]) -> None
     token.parent.mkdir(parents=True, exist_ok=True)
     token.touch()
     command = ("python", "-m", "gift_core.provenance", json.dumps(local_facts()), str(token))
-    task, lines = ray.remote(on_node.check_node), []
+    task = ray.remote(on_node.check_node)
+    lines = []
     try:
         pending = {
             f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})": task.options(

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
-from gift_core.clip.architectures import explained, tokenizer_contents, write_tokenizer
-from gift_core.clip.model import Clip, weights_of
+from gift_core.clip.architectures import explained
+from gift_core.clip.model import Clip, tokenizer_contents, weights_of, write_tokenizer
 from gift_core.errors import UserError
 from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 Export = Callable[[Clip, Path, Mapping[str, Any]], None]
 
 SAFETENSORS = "model.safetensors"  # the name that transformers expects, and of our single file
-IMAGE_GRAPH, TEXT_GRAPH, DESCRIPTION = "image.onnx", "text.onnx", "model.json"
+IMAGE_GRAPH, TEXT_GRAPH = "image.onnx", "text.onnx"
+DESCRIPTION = "model.json"
 OPSET = 18
 # open_clip's special tokens have other names than those of OpenAI and transformers. Their numbers are the same.
 _SPECIAL_TOKENS = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
@@ -103,8 +104,8 @@ def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) 
     try:
         tokenizer = {name: content.decode("utf-8") for name, content in tokenizer_contents(clip).items()}
     except UnicodeDecodeError as error:
-        what = "its tokenizer is not text and cannot be stored in a safetensors header"
-        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error
+        problem = "its tokenizer is not text and cannot be stored in a safetensors header"
+        raise UserError(f"export: {problem}. Use the open_clip folder itself, or --to onnx.") from error
     description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
     save_file(weights_of(clip), folder / SAFETENSORS, metadata={KEY: json.dumps(description, sort_keys=True)})
 

@@ -77,19 +77,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     tensors, outer = _read(path)
     # The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ...
-    prefixes = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
+    prefixes = Counter(match[1] for match in map(_PREFIX.match, tensors) if match)
     prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
-    quick_gelu, written_by, evidence = False, "a state_dict", "a state_dict does not note the activation"
-    if buffers := [name for name in OPENAI_BUFFERS if name in inside]:
-        quick_gelu, written_by = True, "OpenAI"
+    buffers = [name for name in OPENAI_BUFFERS if name in inside]
+    quick_gelu = bool(buffers) or "iteration" in outer
+    if buffers:
+        written_by = "OpenAI"
         evidence = f"it has {', '.join(buffers)}, as the models of OpenAI have, trained with QuickGELU"
     elif "iteration" in outer:
-        quick_gelu, written_by = True, "ZSCL or GIFT_CL"
+        written_by = "ZSCL or GIFT_CL"
         evidence = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
     elif "optimizer" in outer and "epoch" in outer:
         written_by, evidence = "open_clip's training", "its checkpoints do not note the activation"
+    else:
+        written_by, evidence = "a state_dict", "a state_dict does not note the activation"
     weights = {name: value for name, value in inside.items() if name not in buffers}
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
 
@@ -129,12 +132,13 @@ def read_single_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     read_shapes(path)
     try:
         with safe_open(path, framework="pt") as file:
-            found = parse_json((file.metadata() or {})[KEY])
-        config, model_config = found["config"], found["config"]["model_cfg"]
-        contents = {name: content.encode() for name, content in found.get("tokenizer", {}).items()}
+            description = parse_json((file.metadata() or {})[KEY])
+        config = description["config"]
+        model_config = config["model_cfg"]
+        contents = {name: content.encode() for name, content in description.get("tokenizer", {}).items()}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = f"its metadata has no configuration as `gift export --to safetensors` writes it ({error})"
-        raise UserError(f"{path}: {what}. Give its architecture, and the file as pretrained weights.") from error
+        problem = f"its metadata has no configuration as `gift export --to safetensors` writes it ({error})"
+        raise UserError(f"{path}: {problem}. Give its architecture, and the file as pretrained weights.") from error
     require_supported(model_config, str(path))
     return config, contents
 
@@ -161,10 +165,14 @@ def name_of(text: str) -> str:
 
 def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:
     """What identifies such a model in provenance.json: its name, and the SHA-256 of weights on this machine."""
-    found = {"name": text} | ({"pretrained": pretrained} if pretrained else {})
+    identity = {"name": text}
+    if pretrained:
+        identity["pretrained"] = pretrained
     path = Path(pretrained or text.removeprefix(LOCAL).removeprefix(FILE))
     weights = path / WEIGHTS if path.is_dir() else path
-    return found | ({"sha256": sha256_of(weights)} if weights.is_file() else {})
+    if weights.is_file():
+        identity["sha256"] = sha256_of(weights)
+    return identity
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: torch.device | str) -> Clip:
@@ -181,8 +189,8 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     """
     device = torch.device(device)
     if pretrained is not None and name.startswith((LOCAL, FILE, HUB)):
-        what = f"{pretrained[:80]!r} has no effect, because {name} has its own weights"
-        raise UserError(f"model.pretrained: {what}. Leave it out (null), or name an architecture: ViT-B-16.")
+        problem = f"{pretrained[:80]!r} has no effect, because {name} has its own weights"
+        raise UserError(f"model.pretrained: {problem}. Leave it out (null), or name an architecture: ViT-B-16.")
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         if (folder / TRANSFORMERS_CONFIG).is_file() and not (folder / CONFIG).is_file():
@@ -203,8 +211,9 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
 
 
 def _from_transformers(folder: Path, device: torch.device) -> Clip:
-    """A folder that CLIPModel.save_pretrained wrote."""
-    file = next((file for name in TRANSFORMERS_WEIGHTS if (file := folder / name).is_file()), None)
+    """A folder that CLIPModel.save_pretrained wrote. config.json decides the architecture and the activation."""
+    possible = [folder / name for name in TRANSFORMERS_WEIGHTS]
+    file = next((file for file in possible if file.is_file()), None)
     if file is None:
         raise UserError(f"{folder}: holds no weights, expected {' or '.join(TRANSFORMERS_WEIGHTS)}. Fetch it again.")
     config = model_config_of(read_json_object(folder / TRANSFORMERS_CONFIG), str(folder / TRANSFORMERS_CONFIG))
@@ -224,7 +233,8 @@ def clip_of_transformers(
     Where the folder has none, preprocessing and tokenizer are those of OpenAI's CLIP. UserError, which begins with
     `location`, where the parts do not fit each other.
     """
-    if files := tokenizer_files_of(processor):
+    files = tokenizer_files_of(processor)
+    if files:
         config["text_cfg"]["hf_tokenizer_name"] = "."
     require_supported(config, location)
     activation = "quick_gelu" if config["quick_gelu"] else "gelu"
@@ -268,26 +278,25 @@ def _from_checkpoint(architecture: str, config: dict[str, Any], path: Path, devi
     location = f"model.pretrained {path}"
     if path.is_dir():
         raise UserError(f"{location}: a folder is a whole model. Name it: model.name: {LOCAL}{path}, pretrained: null.")
-    found, computes_quick = read_checkpoint(path), bool(config.get("quick_gelu"))
-    if found.quick_gelu:
+    checkpoint = read_checkpoint(path)
+    computes_quick = bool(config.get("quick_gelu"))
+    if checkpoint.quick_gelu:
         instead = "" if computes_quick else f" in place of the GELU of {architecture}"
-        activation = f"QuickGELU{instead}: {found.evidence}"
+        activation = f"QuickGELU{instead}: {checkpoint.evidence}"
+        config = config | {"quick_gelu": True}
     else:
-        plain = architecture.removesuffix(QUICK_SUFFIX)
-        other = plain if architecture != plain else f"{plain}{QUICK_SUFFIX}"
-        of_other = "for weights trained with GELU" if architecture != plain else OF_OPENAI
-        advice = f"; {of_other}: model.name: {other}" if other in open_clip.list_models() else ""
-        activation = f"{_label(computes_quick)} assumed: {found.evidence}{advice}"
-    origin = {"written_by": found.written_by, "activation": activation}
-    if found.left_out:
-        origin["left_out"] = ", ".join(found.left_out)
+        twin, of_twin = f"{architecture}{QUICK_SUFFIX}", OF_OPENAI
+        if architecture.endswith(QUICK_SUFFIX):
+            twin, of_twin = architecture.removesuffix(QUICK_SUFFIX), "for weights trained with GELU"
+        advice = f"; {of_twin}: model.name: {twin}" if twin in open_clip.list_models() else ""
+        activation = f"{_label(computes_quick)} assumed: {checkpoint.evidence}{advice}"
+    origin = {"written_by": checkpoint.written_by, "activation": activation}
+    if checkpoint.left_out:
+        origin["left_out"] = ", ".join(checkpoint.left_out)
     return assemble(
-        {
-            "model_cfg": config | ({"quick_gelu": True} if found.quick_gelu or computes_quick else {}),
-            "preprocess_cfg": preprocess_of(architecture),
-        },
+        {"model_cfg": config, "preprocess_cfg": preprocess_of(architecture)},
         load_tokenizer(architecture),
-        found.tensors,
+        checkpoint.tensors,
         device=device,
         location=f"{location}, model.name {architecture}",
         origin=origin,
@@ -309,7 +318,7 @@ def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
             f"model.pretrained: an architecture ({architecture}) has no weights of its own. Give a file or a tag: "
             f"{', '.join(tags) or 'none are known'}."
         )
-    lookup({each: each for each in tags}, tag, f"model.pretrained (no such file; tags of {architecture})")
+    lookup(dict.fromkeys(tags), tag, f"model.pretrained (no such file; tags of {architecture})")
     quick = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     return {"pretrained": tag, "force_quick_gelu": quick}
 
@@ -326,5 +335,5 @@ def _from_tag(architecture: str, config: dict[str, Any], tag: str | None, device
         if not computes_quick:
             because = f"open_clip knows that {tag} was trained with it"
             activation = f"QuickGELU in place of the GELU of {architecture}: {because}"
-    location, origin = f"model.name {architecture!r}, model.pretrained {tag!r}", {"activation": activation}
-    return create_clip(architecture, config, device, location=location, origin=origin, **options)
+    location = f"model.name {architecture!r}, model.pretrained {tag!r}"
+    return create_clip(architecture, config, device, location=location, origin={"activation": activation}, **options)

@@ -39,8 +39,10 @@ def open_stored(name: str) -> StoredModel:
     Where the file has the names of open_clip's model, its tensors are mapped into memory when the model has been
     checked. Otherwise the whole model stays in memory.
     """
-    path, clip = Path(name.removeprefix(LOCAL).removeprefix(FILE)), open_model(name, device="cpu")
-    file, tensors = path / WEIGHTS if path.is_dir() else path, clip.model.state_dict()
+    path = Path(name.removeprefix(LOCAL).removeprefix(FILE))
+    file = path / WEIGHTS if path.is_dir() else path
+    clip = open_model(name, device="cpu")
+    tensors = clip.model.state_dict()
     if file.is_file() and read_shapes(file) == {key: tuple(value.shape) for key, value in tensors.items()}:
         clip.model.to("meta")
         tensors = load_file(file)
@@ -61,13 +63,14 @@ def merge_models(
     changes of one model are in memory. UserError where the models do not fit each other, before anything is written,
     and where a result is no number.
     """
-    one, first = _settings_of(models[0]), models[0].identity
-    for other in (*models, *filter(None, [base])):
-        two = _settings_of(other)
-        if keys := sorted(key for key in {*one, *two} if one.get(key) != two.get(key)):
-            differing = ", ".join(f"{key} ({one.get(key)} and {two.get(key)})" for key in keys[:3])
-            what = f"{first['name']} and {other.identity['name']} differ in {differing}"
-            raise UserError(f"merge: {what}. Only models of one architecture can be merged.")
+    first = _settings_of(models[0])
+    for model in models if base is None else (*models, base):
+        settings = _settings_of(model)
+        keys = sorted(key for key in {*first, *settings} if first.get(key) != settings.get(key))
+        if keys:
+            differing = ", ".join(f"{key} ({first.get(key)} and {settings.get(key)})" for key in keys[:3])
+            problem = f"{models[0].identity['name']} and {model.identity['name']} differ in {differing}"
+            raise UserError(f"merge: {problem}. Only models of one architecture can be merged.")
     noted = {"kind": kind, "models": [model.identity for model in models], **options}
     if base is not None:
         noted[BASE] = base.identity
@@ -86,11 +89,12 @@ def merged_tensors(
     The counters of BatchNorm are those of the last model. Changes are of weights only, since a variance plus changes
     can be negative: it is averaged.
     """
-    merge, parameters = KINDS[kind][0], {name for name, _ in models[-1].clip.model.named_parameters()}
+    merge, _ = KINDS[kind]
+    parameters = {name for name, _ in models[-1].clip.model.named_parameters()}
     given = {key: options[key] for key in ("alpha", "weight", "scale") if key in options}
     if "keep" in options and base is not None:
         given["smallest"] = [_smallest_kept(model, base, parameters, options["keep"]) for model in models]
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, like in models[-1].clip.model.state_dict().items():
         weights = [model.tensors[name].to(like.dtype) for model in models]
         if not like.is_floating_point():
@@ -103,8 +107,8 @@ def merged_tensors(
         else:
             merged = mean(weights)
         require_sound_numbers(merged, name, f"merge --kind {kind}", "Give smaller weights or a smaller scale.")
-        found[name] = merged.contiguous()
-    return found
+        tensors[name] = merged.contiguous()
+    return tensors
 
 
 def _smallest_kept(model: StoredModel, base: StoredModel, names: Iterable[str], keep: float) -> float:

@@ -76,11 +76,10 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
         if (vision.hidden_act, vision.layer_norm_eps) != (text.hidden_act, text.layer_norm_eps):
             raise ValueError("its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot")
         norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
-        sections: dict[str, dict[str, Any]] = {
-            section: {ours: getattr(theirs, name) for ours, name in _FIELDS[section].items()}
-            | {"mlp_ratio": theirs.intermediate_size / theirs.hidden_size, **norm}
-            for section, theirs in (("vision_cfg", vision), ("text_cfg", text))
-        }
+        sections: dict[str, dict[str, Any]] = {}
+        for section, theirs in (("vision_cfg", vision), ("text_cfg", text)):
+            sections[section] = {ours: getattr(theirs, name) for ours, name in _FIELDS[section].items()}
+            sections[section] |= {"mlp_ratio": theirs.intermediate_size / theirs.hidden_size, **norm}
         sections["vision_cfg"]["head_width"] = vision.hidden_size // vision.num_attention_heads
         if text.eos_token_id not in (_ARGMAX, text.vocab_size - 1):
             sections["text_cfg"] |= {"pool_type": "eos", "eos_id": text.eos_token_id}
@@ -105,23 +104,23 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
         reason = f"CLIPConfig has no setting for {', '.join(unknown)}"
         if is_resnet:
             reason = "its image tower is a ResNet, CLIPModel's is a vision transformer"
-        what = f"transformers' CLIPModel cannot express this model: {reason}"
-        raise UserError(f"export: {what}. Export safetensors or onnx instead.")
+        problem = f"transformers' CLIPModel cannot express this model: {reason}"
+        raise UserError(f"export: {problem}. Export safetensors or onnx instead.")
     sections: dict[str, dict[str, Any]] = {}
     for section, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):
-        own: Any = kind(**model_config[section])
+        config: Any = kind(**model_config[section])
         sections[section] = {
             "hidden_act": "quick_gelu" if model_config.get("quick_gelu") else "gelu",
             "projection_dim": model_config["embed_dim"],
-            **{theirs: getattr(own, name) for name, theirs in _FIELDS[section].items()},
-            "intermediate_size": int(own.width * own.mlp_ratio),
-            "layer_norm_eps": (own.norm_kwargs or {}).get("eps", 1e-5),
+            **{theirs: getattr(config, name) for name, theirs in _FIELDS[section].items()},
+            "intermediate_size": int(config.width * config.mlp_ratio),
+            "layer_norm_eps": (config.norm_kwargs or {}).get("eps", 1e-5),
         }
         if section == "vision_cfg":
-            side = own.image_size if isinstance(own.image_size, int) else own.image_size[0]
-            sections[section] |= {"num_attention_heads": own.width // own.head_width, "image_size": side}
+            side = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
+            sections[section] |= {"num_attention_heads": config.width // config.head_width, "image_size": side}
         else:
-            sections[section]["eos_token_id"] = own.eos_id if own.pool_type == "eos" else _ARGMAX
+            sections[section]["eos_token_id"] = config.eos_id if config.pool_type == "eos" else _ARGMAX
     head = {"model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": model_config["embed_dim"]}
     return {**head, "vision_config": sections["vision_cfg"], "text_config": sections["text_cfg"]}
 
@@ -131,15 +130,15 @@ def weights_from_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, 
 
     What CLIPModel does not have gets no name of open_clip's, so that comparing the weights with a model finds it.
     """
-    found: dict[str, torch.Tensor] = {}
+    weights: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
         for theirs, ours in _NAMES:
             name = name.replace(theirs, ours)
-        found[name] = value.T if name in _PROJECTIONS else value
-    for query in [name for name in found if ".attn.q_proj." in name]:
-        parts = [found.pop(query.replace(".q_proj.", f".{part}_proj."), None) for part in _QKV]
-        found[query.replace(".q_proj.", ".in_proj_")] = torch.cat([part for part in parts if part is not None])
-    return found
+        weights[name] = value.T if name in _PROJECTIONS else value
+    for query in [name for name in weights if ".attn.q_proj." in name]:
+        parts = [weights.pop(query.replace(".q_proj.", f".{part}_proj."), None) for part in _QKV]
+        weights[query.replace(".q_proj.", ".in_proj_")] = torch.cat([part for part in parts if part is not None])
+    return weights
 
 
 def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -147,7 +146,7 @@ def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, to
 
     The opposite of weights_from_transformers.
     """
-    found: dict[str, torch.Tensor] = {}
+    weights: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
         name = name.removeprefix("text.")  # of open_clip's CustomTextCLIP
         value = value.reshape(()) if name == "logit_scale" else value
@@ -158,27 +157,23 @@ def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, to
         for part, piece in parts.items():
             for theirs, ours in _NAMES:
                 part = part.replace(ours, theirs)
-            found[part] = piece.contiguous()
-    return found
+            weights[part] = piece.contiguous()
+    return weights
 
 
 def preprocess_in(folder: Path) -> dict[str, Any]:
     """open_clip's preprocess_cfg of the preprocessor_config.json in `folder`. Empty where there is none."""
-    found = [folder / name for name in _PREPROCESSING_FILES if (folder / name).is_file()]
-    if not found:
+    files = [folder / name for name in _PREPROCESSING_FILES if (folder / name).is_file()]
+    if not files:
         return {}
-    settings = read_json_object(found[0])
+    settings = read_json_object(files[0])
     settings = settings.get("image_processor", settings)
     size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
-    # the shorter side, which older files have as a number
-    resized, cropped = (
-        each.get("shortest_edge", each.get("height")) if isinstance(each, dict) else each
-        for each in (size, settings.get("crop_size"))
-    )
+    resized, cropped = _shorter_side(size), _shorter_side(settings.get("crop_size"))
     if settings.get("do_center_crop", True) and resized and cropped and resized != cropped:
-        what = f"images are resized to {resized} and cropped to {cropped}, open_clip has one size for both"
-        raise UserError(f"{found[0]}: {what}. Write {cropped} for both, if the model may see more of an image.")
+        problem = f"images are resized to {resized} and cropped to {cropped}, open_clip has one size for both"
+        raise UserError(f"{files[0]}: {problem}. Write {cropped} for both, if the model may see more of an image.")
     normalized = settings.get("do_normalize", True)
     preprocess = {
         "mean": settings.get("image_mean") if normalized else [0.0, 0.0, 0.0],
@@ -187,6 +182,11 @@ def preprocess_in(folder: Path) -> dict[str, Any]:
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def _shorter_side(size: Any) -> Any:
+    """In pixels, of a size in preprocessor_config.json, which older files have as a number. None for none."""
+    return size.get("shortest_edge", size.get("height")) if isinstance(size, dict) else size
 
 
 def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:
@@ -198,8 +198,10 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
     }
     mode, interpolation = preprocess["resize_mode"], preprocess["interpolation"]
     if mode not in sizes or interpolation not in _RESAMPLE:
-        what = f"resize_mode {mode!r} with interpolation {interpolation!r}"
-        raise UserError(f"export: transformers' CLIPImageProcessor has no {what}. Export safetensors or onnx instead.")
+        problem = f"resize_mode {mode!r} with interpolation {interpolation!r}"
+        raise UserError(
+            f"export: transformers' CLIPImageProcessor has no {problem}. Export safetensors or onnx instead."
+        )
     return {
         **sizes[mode],
         "resample": _RESAMPLE[interpolation],

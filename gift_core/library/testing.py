@@ -117,7 +117,9 @@ def recall(
         device: the model is moved there; None: it stays where it is.
     """
     require_model(model, "model")
-    features, texts, counts = list[torch.Tensor](), list[str](), list[int]()
+    features: list[torch.Tensor] = []
+    texts: list[str] = []
+    counts: list[int] = []  # captions of each image
     with evaluation_mode(model), given_clip(model, tokenizer, precision="fp32", device=device) as clip:
         for number, batch in _numbered(loader, CAPTIONED):
             images_BCHW, captions = two_parts(batch, "loader", "(images, captions)")
@@ -150,13 +152,14 @@ def _encoded(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
 
 def _captions_of(captions: Any, count: int) -> list[list[str]]:
     """Returns the captions of each of `count` images. UserError for anything else."""
-    is_list = isinstance(captions, (list, tuple)) and len(captions) == count
-    found: list[Any] = [[own] if isinstance(own, str) else own for own in captions] if is_list else [None]
-    for own in found:
-        if not isinstance(own, (list, tuple)) or not own or not all(isinstance(text, str) for text in own):
-            what = f"{count} texts or lists of texts, one an image. Return that from a collate_fn."
-            raise refused("loader: captions", captions, what)
-    return [list(own) for own in found]
+    expected = f"{count} texts or lists of texts, one an image. Return that from a collate_fn."
+    if not isinstance(captions, (list, tuple)) or len(captions) != count:
+        raise refused("loader: captions", captions, expected)
+    by_image: list[Any] = [[texts] if isinstance(texts, str) else texts for texts in captions]
+    for texts in by_image:
+        if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(text, str) for text in texts):
+            raise refused("loader: captions", captions, expected)
+    return [list(texts) for texts in by_image]
 
 
 def _texts_of(prompts: Any) -> list[Sequence[str]]:

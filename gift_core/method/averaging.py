@@ -30,7 +30,8 @@ class RunningMean(WeightAveraging):
     """The mean of the weights at the start and after every `every` iterations (ZSCL, section 3.3, equation 8)."""
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
-        self._every, self._count = every, torch.ones((), dtype=torch.int64)
+        self._every = every
+        self._count = torch.ones((), dtype=torch.int64)
         self._mean = [value.detach().clone() for value in parameters.values()]
 
     @torch.no_grad()
@@ -54,7 +55,8 @@ class Interpolation(WeightAveraging):
     """alpha * the weights at the end + (1 - alpha) * those at the start (WiSE-FT, section 3)."""
 
     def __init__(self, parameters: Parameters, *, alpha: float) -> None:
-        self._alpha, self._start = alpha, [value.detach().clone() for value in parameters.values()]
+        self._alpha = alpha
+        self._start = [value.detach().clone() for value in parameters.values()]
 
     @torch.no_grad()
     def finish(self, parameters: Parameters) -> None:

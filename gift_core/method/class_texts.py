@@ -24,10 +24,10 @@ class ClassTexts:
 
 def class_texts(task: TaskInfo, templates: Sequence[str]) -> list[ClassTexts]:
     """Returns the classes of a task with their prompts. In a template, `{}` stands for the class name."""
-    return [
-        ClassTexts(task.name, name, tuple(template.replace("{}", name) for template in templates))
-        for name in task.class_names
-    ]
+    classes = []
+    for name in task.class_names:
+        classes.append(ClassTexts(task.name, name, tuple(template.replace("{}", name) for template in templates)))
+    return classes
 
 
 def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
@@ -38,11 +38,11 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
     owners: dict[str, tuple[str, str]] = {}
     for task in tasks:
         for name in task.class_names:
-            other, spelling = owners.setdefault(comparison_key(name), (task.name, name))
-            if other != task.name:
+            owner, spelling = owners.setdefault(comparison_key(name), (task.name, name))
+            if owner != task.name:
                 both = repr(name) if name == spelling else f"{spelling!r} and {name!r}"
                 raise UserError(
-                    f"{KEY}: class_incremental: tasks {other} and {task.name} both have the class {both}, so no model "
+                    f"{KEY}: class_incremental: tasks {owner} and {task.name} both have the class {both}, so no model "
                     "can say which of the two an image shows. Rename or remove one of them, or write task_incremental."
                 )
 
@@ -58,25 +58,28 @@ def require_distinct_texts(
     classes = [task for task in tasks if task.kind != PAIRS]
     for task in classes:
         templates = task.templates if task.name in probes else task.templates[:1]
-        for one, other in same_texts(class_texts(task, templates), tokenizer):
-            what = f"the classes {one.name!r} and {other.name!r} {_same(one, other, tokenizer)}"
+        for first, second in same_texts(class_texts(task, templates), tokenizer):
+            problem = f"the classes {first.name!r} and {second.name!r} {_same(first, second, tokenizer)}"
             remedy = "Reword or shorten a name (class_names), or the template (templates)"
-            raise UserError(f"params.yaml: tasks.{task.name}: {what}. {remedy}.")
+            raise UserError(f"params.yaml: tasks.{task.name}: {problem}. {remedy}.")
+    if protocol == "task_incremental":
+        return
     learned = [task for task in classes if task.name not in probes]
-    together = [each for task in learned for each in class_texts(task, task.templates)]
-    for one, other in same_texts(together, tokenizer) if protocol != "task_incremental" else ():
-        if one.task != other.task and comparison_key(one.name) != comparison_key(other.name):
-            what = f"{one.name!r} of {one.task} and {other.name!r} of {other.task} {_same(one, other, tokenizer)}"
-            raise UserError(f"{KEY}: {protocol}: {what}. Reword one of them, or write task_incremental.")
+    together = [texts for task in learned for texts in class_texts(task, task.templates)]
+    for first, second in same_texts(together, tokenizer):
+        if first.task != second.task and comparison_key(first.name) != comparison_key(second.name):
+            named = f"{first.name!r} of {first.task} and {second.name!r} of {second.task}"
+            problem = f"{named} {_same(first, second, tokenizer)}"
+            raise UserError(f"{KEY}: {protocol}: {problem}. Reword one of them, or write task_incremental.")
 
 
 def same_texts(classes: Sequence[ClassTexts], tokenizer: Tokenizer) -> Iterator[tuple[ClassTexts, ClassTexts]]:
     """Yields each class whose prompts have the tokens of another one, after the first such class."""
-    for number, first in enumerate(tokenizer.first_of([each.prompts for each in classes])):
+    for number, first in enumerate(tokenizer.first_of([texts.prompts for texts in classes])):
         if first != number:
             yield classes[first], classes[number]
 
 
-def _same(one: ClassTexts, other: ClassTexts, tokenizer: Tokenizer) -> str:
-    both = f"{one.prompts[0]!r} and {other.prompts[0]!r}"
+def _same(first: ClassTexts, second: ClassTexts, tokenizer: Tokenizer) -> str:
+    both = f"{first.prompts[0]!r} and {second.prompts[0]!r}"
     return f"are the same to the model: {both} have the same tokens. It reads {tokenizer.context}, and ignores case"

@@ -69,13 +69,15 @@ def classify_all(
     `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
     `name` is that of the computation.
     """
-    units, load = list(dict.fromkeys(pairs)), partial(Classifier, models, tasks, settings)
-    found = run(Computation(name, units, load(), load=load, rows=lambda pair: 1, noun="accuracies")).tensors
+    units = list(dict.fromkeys(pairs))
+    load = partial(Classifier, models, tasks, settings)
+    tensors = run(Computation(name, units, load(), load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     infos = [read_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, TestOutcome] = {}
-    for m, t in units:
-        own = {key.split()[0]: value for key, value in found.items() if key.endswith(f" {m} on {t}")}
-        tests[m, t] = outcome_of(infos[t], own)
+    for model, task in units:
+        ending = f" {model} on {task}"
+        of_test = {name.removesuffix(ending): value for name, value in tensors.items() if name.endswith(ending)}
+        tests[model, task] = outcome_of(infos[task], of_test)
     return tests
 
 
@@ -88,24 +90,25 @@ def classify_among_all(
     Each task spells it in its own way. The features of a model on a task depend on nothing else, so the unit that
     computes them has a key.
     """
-    load, units = partial(Encoder, models, tasks, settings), dict[str, ModelAndTask]()
+    load = partial(Encoder, models, tasks, settings)
     encoder = load()
+    units = dict[str, ModelAndTask]()
     for model in range(-1, len(models) - 1):
         for task in reversed(range(len(tasks))):  # first the newest one, whose images all models encode
             units.setdefault(encoder.key(model, task), (model, task))
     pairs, keys = list(units.values()), list(units)
     features = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
-    found = run(features).tensors
+    tensors = run(features).tensors
     test_sets = [settings.open(folder, CacheBudget(0)) for folder in tasks]
-    numbers, names = one_class_a_name([each.task for each in test_sets])
-    class_of_K, tests = torch.tensor(list(chain.from_iterable(numbers))), dict[ModelAndTask, Classification]()
+    numbers, names = one_class_a_name([images.task for images in test_sets])
+    class_of_K = torch.tensor(list(chain.from_iterable(numbers)))
+    tests = dict[ModelAndTask, Classification]()
     for model in range(-1, len(models) - 1):
-        image_ND, class_KD = (
-            torch.cat([found[f"{name} {encoder.key(model, task)}"] for task in range(len(tasks))]).to(settings.device)
-            for name in ("image_ND", "class_KD")
-        )
+        of_model = [encoder.key(model, task) for task in range(len(tasks))]
+        image_ND = torch.cat([tensors[f"image_ND {key}"] for key in of_model]).to(settings.device)
+        class_KD = torch.cat([tensors[f"class_KD {key}"] for key in of_model]).to(settings.device)
         predicted_N = class_of_K[predict(image_ND, class_KD).cpu()]
-        parts = torch.split(predicted_N, [len(each) for each in test_sets])
+        parts = torch.split(predicted_N, [len(images) for images in test_sets])
         for task, (part_N, images) in enumerate(zip(parts, test_sets, strict=True)):
             labels_N = torch.tensor(numbers[task])[images.labels_N]
             tests[model, task] = Classification(part_N, labels_N, images.positions_N, names[task])
@@ -118,10 +121,17 @@ def one_class_a_name(tasks: Sequence[TaskInfo]) -> tuple[list[list[int]], list[l
     Names that a text encoder cannot tell apart have one number.
     """
     known: dict[str, int] = {}
-    numbers = [[known.setdefault(comparison_key(name), len(known)) for name in task.class_names] for task in tasks]
-    spelled = [dict(zip(own, task.class_names, strict=True)) for own, task in zip(numbers, tasks, strict=True)]
-    anywhere = {number: name for own in spelled for number, name in own.items()}
-    return numbers, [[own.get(number, anywhere[number]) for number in range(len(known))] for own in spelled]
+    numbers = []
+    anywhere = dict[int, str]()  # the spelling of the last task that has the class
+    for task in tasks:
+        of_task = [known.setdefault(comparison_key(name), len(known)) for name in task.class_names]
+        numbers.append(of_task)
+        anywhere |= dict(zip(of_task, task.class_names, strict=True))
+    names = []
+    for task, of_task in zip(tasks, numbers, strict=True):
+        spelled = anywhere | dict(zip(of_task, task.class_names, strict=True))
+        names.append([spelled[number] for number in range(len(known))])
+    return numbers, names
 
 
 class Classifier:
@@ -132,7 +142,9 @@ class Classifier:
     """
 
     def __init__(self, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings) -> None:
-        self._models, self._tasks, self._settings = models, tasks, settings
+        self._models = models
+        self._tasks = tasks
+        self._settings = settings
         self._clip: tuple[int, Clip] | None = None
         self._test_set: tuple[int, TestSet] | None = None
 
@@ -166,7 +178,8 @@ class Encoder(Classifier):
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns unit features on the CPU: image_ND and class_KD."""
-        clip, test_set, key = self._load(model), self._open(task), self.key(model, task)
+        clip, test_set = self._load(model), self._open(task)
+        key = self.key(model, task)
         image_ND, class_KD = encode_test_set(clip, test_set), test_set.class_features(clip)
         return {f"image_ND {key}": image_ND.cpu(), f"class_KD {key}": class_KD.cpu()}  # as kept ones are read
 

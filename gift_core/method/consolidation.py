@@ -60,7 +60,8 @@ class QuadraticPenalty(Consolidation):
     importance: list[torch.Tensor] | None = None
 
     def __init__(self, parameters: Parameters, *, weight: float) -> None:
-        self._start, self._weight = [value.detach().clone() for value in parameters.values()], weight
+        self._start = [value.detach().clone() for value in parameters.values()]
+        self._weight = weight
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty."""

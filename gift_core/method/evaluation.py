@@ -85,11 +85,14 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: UnitRunner = run_se
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
     The metadata hold the hash of every model and task, and the limit of test images if there is one.
     """
-    metadata, pairs = _metadata(inputs.models, inputs.tasks, inputs.settings), TESTED[TASK_INCREMENTAL](inputs.step)
+    metadata = _metadata(inputs.models, inputs.tasks, inputs.settings)
     models, tasks = list(inputs.models.values()), list(inputs.tasks.values())
-    tested = [(inputs.model_for(step, task), task) for step, task in pairs]
-    found = classify_all(tested, models=models, tasks=tasks, settings=inputs.settings, run=run)
-    tests = {(step, task): found[inputs.model_for(step, task), task] for step, task in pairs}
+    # two steps may be tested with one model (own_model)
+    tested = {
+        (step, task): (inputs.model_for(step, task), task) for step, task in TESTED[TASK_INCREMENTAL](inputs.step)
+    }
+    outcomes = classify_all(list(tested.values()), models=models, tasks=tasks, settings=inputs.settings, run=run)
+    tests = {pair: outcomes[model_and_task] for pair, model_and_task in tested.items()}
     return _matrix(inputs, TASK_INCREMENTAL, tests, metadata)
 
 
@@ -121,9 +124,12 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: UnitRunner = run_s
     rows, predictions = [], []
     for model, step in enumerate((PRETRAINED_STEP, inputs.step), start=-1):
         of_tasks = [tests[model, task] for task in range(len(names))]
-        fields = zip(*((test.predicted_N, test.labels_N, test.positions_N) for test in of_tasks), strict=True)
-        predicted_N, labels_N, positions_N = map(torch.cat, fields)
-        joined = Classification(predicted_N, labels_N, positions_N, of_tasks[0].classes)
+        joined = Classification(
+            predicted_N=torch.cat([test.predicted_N for test in of_tasks]),
+            labels_N=torch.cat([test.labels_N for test in of_tasks]),
+            positions_N=torch.cat([test.positions_N for test in of_tasks]),
+            classes=of_tasks[0].classes,
+        )
         rows.append(_row(inputs, CLASS_INCREMENTAL, joined, step=step, task=inputs.step))
         for task, test in zip(names, of_tasks, strict=True):
             predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
@@ -139,22 +145,23 @@ def with_probes(measured: Measurement, inputs: EvaluationInputs, run: UnitRunner
     """
     if not inputs.probes:
         return measured
-    last, folders = inputs.step, {name: folder for name, (folder, _) in inputs.probes.items()}
-    found = {name: of_pretrained for name, (_, of_pretrained) in inputs.probes.items()}
-    steps = [(PRETRAINED_STEP, found)] if last == 0 else []
+    last = inputs.step
+    folders = {name: folder for name, (folder, _) in inputs.probes.items()}
+    accuracies = {name: of_pretrained for name, (_, of_pretrained) in inputs.probes.items()}
+    steps = [(PRETRAINED_STEP, accuracies)] if last == 0 else []
     if inputs.model_for(last, last + 1) == last:
         model = [list(inputs.models.values())[-1]]
         pairs = [(PRETRAINED_STEP, number) for number in range(len(folders))]  # the only model of the list
         tests = classify_all(
             pairs, models=model, tasks=list(folders.values()), settings=inputs.settings, run=run, name="probes"
         )
-        found = {name: (tests[pair].top1, tests[pair].count) for name, pair in zip(folders, pairs, strict=True)}
+        accuracies = {name: (tests[pair].top1, tests[pair].count) for name, pair in zip(folders, pairs, strict=True)}
     protocol = str(measured.rows["protocol"].iloc[0])
-    rows = [
-        {**_columns(inputs, protocol, step), "eval_task": name, "phase": PROBE, "top1": top1, "n": count}
-        for step, accuracies in (*steps, (last, found))
-        for name, (top1, count) in accuracies.items()
-    ]
+    rows = []
+    for step, of_step in (*steps, (last, accuracies)):
+        columns = _columns(inputs, protocol, step)
+        for name, (top1, count) in of_step.items():
+            rows.append({**columns, "eval_task": name, "phase": PROBE, "top1": top1, "n": count})
     frame = pd.concat([measured.rows, pd.DataFrame(rows)], ignore_index=True)
     return Measurement(frame, measured.predictions, {**measured.metadata, **input_hashes({}, folders, kind=PROBE)})
 
@@ -181,7 +188,8 @@ def _matrix(
     inputs: EvaluationInputs, protocol: str, tests: Mapping[tuple[int, int], TestOutcome], metadata: dict[str, str]
 ) -> Measurement:
     """A row for each test, by its step and the number of its task."""
-    names, rows, predictions = list(inputs.tasks), [], []
+    names = list(inputs.tasks)
+    rows, predictions = [], []
     for (step, task), test in tests.items():
         rows.append(_row(inputs, protocol, test, step=step, task=task))
         predictions.append(test.rows({**_columns(inputs, protocol, step), "task": names[task]}))
@@ -204,9 +212,12 @@ def _row(
     inputs: EvaluationInputs, protocol: str, test: TestOutcome, *, step: int, task: int
 ) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy: the test after a step on the task with this number."""
-    phase = (
-        PRETRAINED if step == PRETRAINED_STEP else "past" if task < step else "current" if task == step else "future"
-    )
+    if step == PRETRAINED_STEP:
+        phase = PRETRAINED
+    elif task == step:
+        phase = "current"
+    else:
+        phase = "past" if task < step else "future"
     columns = _columns(inputs, protocol, step)
     return {**columns, "eval_task": list(inputs.tasks)[task], "phase": phase, "top1": test.top1, "n": test.count}
 

@@ -27,28 +27,32 @@ from gift_core.method.consolidation import Consolidation, Parameters
 from gift_core.method.losses import Loss
 from gift_core.method.pair_features import taken_by
 
-IMAGES, TEXTS, ALL_IMAGES, VOCABULARY, FEATURES = 4, 3, 6, 5, 8  # sizes of the toy inputs; TEXTS without pairs
+# Sizes of the toy inputs. All differ, so that a loss that mixes them up fails. TEXTS: without pairs.
+IMAGES, TEXTS = 4, 3
+ALL_IMAGES, VOCABULARY = 6, 5
+FEATURES = 8
 _LOADED = set[str]()  # names of modules that came from files of a project
 OTHER_COLUMNS = {*LOSS_FIELDS, "consolidation", "skipped"}  # of a row of the log, which no loss may be named
 
 
-def load(own: OwnCode, root: Path) -> Callable[..., Any]:
+def load(code: OwnCode, root: Path) -> Callable[..., Any]:
     """Runs the file below `root` once, and returns its function or class. UserError, with the line, for what it raises.
 
     The file can import other files of the project: the root is on Python's path from then on.
     """
-    own.definition(root)
-    name, path = own.file.removesuffix(".py").replace("/", "."), (root / own.file).resolve()
+    code.definition(root)
+    name = code.file.removesuffix(".py").replace("/", ".")
+    path = (root / code.file).resolve()
     module = sys.modules.get(name)
     if getattr(module, "__file__", None) != str(path):
         if module is not None and name not in _LOADED:
-            raise UserError(f"{own.file}: another module has the name {name}. Rename the file, also in params.yaml.")
-        module = _run(own, name, path, root)
-    with explained(own, root):
-        return getattr(module, own.name)  # type: ignore[no-any-return]
+            raise UserError(f"{code.file}: another module has the name {name}. Rename the file, also in params.yaml.")
+        module = _run(code, name, path, root)
+    with explained(code, root):
+        return getattr(module, code.name)  # type: ignore[no-any-return]
 
 
-def _run(own: OwnCode, name: str, path: Path, root: Path) -> ModuleType:
+def _run(code: OwnCode, name: str, path: Path, root: Path) -> ModuleType:
     """The module in the file, which Python then knows under the name."""
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "the file's name ends with .py"
@@ -57,23 +61,23 @@ def _run(own: OwnCode, name: str, path: Path, root: Path) -> ModuleType:
         sys.path.append(str(root.resolve()))
     _LOADED.add(name)
     sys.modules[name] = module
-    with explained(own, root):
+    with explained(code, root):
         spec.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def explained(own: OwnCode, root: Path) -> Iterator[None]:
+def explained(code: OwnCode, root: Path) -> Iterator[None]:
     """Within the block, what the user's code raises becomes a UserError with its line."""
     try:
         yield
     except GiftError:
         raise
     except Exception as error:
-        path = str((root / own.file).resolve())
+        path = str((root / code.file).resolve())
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        where = f"{own.file}:{lines[-1]}" if lines else own.file
-        raise UserError(f"{where}: {own.name}: {type(error).__name__}: {error}. Correct it there.") from error
+        where = f"{code.file}:{lines[-1]}" if lines else code.file
+        raise UserError(f"{where}: {code.name}: {type(error).__name__}: {error}. Correct it there.") from error
 
 
 def require_working(key: str, method: MethodConfig, root: Path) -> None:
@@ -81,24 +85,27 @@ def require_working(key: str, method: MethodConfig, root: Path) -> None:
 
     `key` is that of the method's row: methods.relations.
     """
-    for own in own_code(key, method):
-        called = load(own, root)
-        location = own.definition(root).location
-        if own.is_loss and (own.name.endswith(ENTROPY) or own.name in OTHER_COLUMNS):
-            what = f"the log of losses has a column of this name. Choose another, without {ENTROPY} at its end"
-            raise UserError(f"{location}: {what}.")
-        with explained(own, root):
-            for problem in _problems(own, called, has_pairs=method.replay.pairs):
+    for code in own_code(key, method):
+        called = load(code, root)
+        location = code.definition(root).location
+        if code.is_loss and (code.name.endswith(ENTROPY) or code.name in OTHER_COLUMNS):
+            problem = f"the log of losses has a column of this name. Choose another, without {ENTROPY} at its end"
+            raise UserError(f"{location}: {problem}.")
+        with explained(code, root):
+            for problem in _problems(code, called, has_pairs=method.replay.pairs):
                 raise UserError(f"{location}: {problem}")
 
 
-def _problems(own: OwnCode, called: Callable[..., Any], *, has_pairs: bool) -> Iterator[str]:
+def _problems(code: OwnCode, called: Callable[..., Any], *, has_pairs: bool) -> Iterator[str]:
     """Yields what is wrong, and what to do."""
-    if not own.is_loss:
-        tried = [_problem_of_consolidation(called, own.options)]
+    if not code.is_loss:
+        tried = [_problem_of_consolidation(called, code.options)]
     else:
-        loss, toys = partial(called, **own.options), partial(toy_features, has_pairs=has_pairs)
-        tried = [_problem_of_loss(loss, toys(is_first=is_first)) for is_first in (False, True)]
+        loss = partial(called, **code.options)
+        tried = [
+            _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=False)),
+            _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=True)),
+        ]
     yield from filter(None, tried)
 
 
@@ -107,7 +114,8 @@ def toy_features(*, has_pairs: bool, is_first: bool) -> dict[str, torch.Tensor]:
 
     Those of the student have gradients. In the first iteration of a task they equal the teacher's.
     """
-    random, texts = torch.Generator().manual_seed(0), IMAGES if has_pairs else TEXTS
+    random = torch.Generator().manual_seed(0)
+    texts = IMAGES if has_pairs else TEXTS
 
     def unit_rows(count: int) -> torch.Tensor:
         return functional.normalize(torch.randn(count, FEATURES, generator=random), dim=1)
@@ -134,16 +142,17 @@ def toy_features(*, has_pairs: bool, is_first: bool) -> dict[str, torch.Tensor]:
 def _problem_of_loss(loss: Loss, toys: Mapping[str, torch.Tensor]) -> str | None:
     """What is wrong with the loss of these features, and what to do. None: nothing."""
     features = {name: toys[name] for name in taken_by(loss)}
-    before = {each: value.detach().clone() for each, value in features.items()}
+    before = {name: value.detach().clone() for name, value in features.items()}
     students = [value for value in features.values() if value.requires_grad]
     if not students:
         return "it takes no feature of the student, so it trains nothing. Take student_image_MD or student_text_MD."
     value = loss(**features)
     if not isinstance(value, torch.Tensor) or value.dim() != 0:
-        found = f"a tensor {list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
-        return f"it returns {found}, expected one number as a tensor []. Take the mean or the sum."
-    if changed := [each for each, kept in before.items() if not torch.equal(kept, features[each])]:
-        return f"it changes {changed[0]}, which other losses read. Work on a copy: {changed[0]}.clone()"
+        shown = f"a tensor {list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+        return f"it returns {shown}, expected one number as a tensor []. Take the mean or the sum."
+    for name, kept in before.items():
+        if not torch.equal(kept, features[name]):
+            return f"it changes {name}, which other losses read. Work on a copy: {name}.clone()"
     if not torch.isfinite(value):
         return f"it is {value.item()} where the student is still its teacher, or for other features of length 1."
     if not value.requires_grad:
@@ -162,8 +171,10 @@ def _problem_of_consolidation(build: Callable[..., Consolidation], options: Mapp
     random = torch.Generator().manual_seed(0)
     starts = {"weight": torch.randn(3, 2, generator=random), "bias": torch.randn(2, generator=random)}
     parameters = {name: torch.nn.Parameter(start.clone()) for name, start in starts.items()}
-    given = {"fisher": {name: torch.ones_like(start) for name, start in starts.items()}} if takes_fisher(build) else {}
-    first, resumed = (build(parameters, **options, **given) for _ in range(2))
+    given = dict(options)
+    if takes_fisher(build):
+        given["fisher"] = {name: torch.ones_like(start) for name, start in starts.items()}
+    first, resumed = build(parameters, **given), build(parameters, **given)
     for _ in range(2):
         first.observe({"weight": torch.randn(3, 2, generator=random), "bias": None})
         with torch.no_grad():
@@ -172,7 +183,8 @@ def _problem_of_consolidation(build: Callable[..., Consolidation], options: Mapp
         penalty, gradients = _pulled(first, parameters)
         if not isinstance(penalty, torch.Tensor) or penalty.dim() != 0:
             return f"pull returns {penalty!r}, expected the weighted penalty as a tensor []."
-        if not torch.isfinite(torch.stack([penalty.detach(), *(each.sum() for each in gradients)])).all():
+        sums = [gradient.sum() for gradient in gradients]
+        if not torch.isfinite(torch.stack([penalty.detach(), *sums])).all():
             return (
                 "the penalty or its gradient is not finite after two iterations. A tensor may have no gradient (None)."
             )
@@ -180,8 +192,9 @@ def _problem_of_consolidation(build: Callable[..., Consolidation], options: Mapp
         value.copy_(kept)
     again = _pulled(resumed, parameters)[0]
     if not torch.allclose(again, penalty):
-        what = f"after two iterations the penalty is {penalty.item():.6g}, and {again.item():.6g} where it was resumed"
-        return f"{what}. Return from state() every tensor that changes, itself and not a copy, also a count."
+        numbers = f"is {penalty.item():.6g}, and {again.item():.6g} where it was resumed"
+        problem = f"after two iterations the penalty {numbers}"
+        return f"{problem}. Return from state() every tensor that changes, itself and not a copy, also a count."
     return None
 
 

@@ -78,12 +78,13 @@ def build_method(
     Losses and a consolidation of the user's own are in files below `root`, that of the project. UserError if they
     cannot be loaded.
     """
-    functions, consolidation = dict(LOSSES), CONSOLIDATIONS.get(config.consolidation.kind)
-    for own in own_code("method", config):
-        if own.is_loss:
-            functions[own.name] = load(own, root)
+    functions = dict(LOSSES)
+    consolidation = CONSOLIDATIONS.get(config.consolidation.kind)
+    for code in own_code("method", config):
+        if code.is_loss:
+            functions[code.name] = load(code, root)
         else:
-            consolidation = load(own, root)
+            consolidation = load(code, root)
     assert consolidation is not None, "the checks of params.yaml know every kind"
     build = consolidation
     options = config.consolidation.keywords()
@@ -152,7 +153,8 @@ def load_training_data(
 
     The seed of the batches depends on `names` and the task only, so all methods see the same batches.
     """
-    images, cache_budget = [], CacheBudget()
+    images = []
+    cache_budget = CacheBudget()  # one for all tasks
     for folder in LEARNS[config.learns](tasks):
         info = read_task(folder)
         prompts = class_prompts(info.class_names, info.templates)

@@ -77,7 +77,8 @@ def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
 
     The methods may differ in their protocols. UserError names the rows that are missing.
     """
-    complete, probes = with_zero_shot(without_probes(rows)), probe_tables(rows)
+    complete = with_zero_shot(without_probes(rows))
+    probes = probe_tables(rows)
     protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}
     return {
         method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method), probes.get(method))
@@ -98,15 +99,15 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     if before.empty or ZERO_SHOT in set(after["method"]):
         return after
     first = str(before["method"].iloc[0])
-    own: pd.DataFrame = before[before["method"] == first]
+    pretrained: pd.DataFrame = before[before["method"] == first]
     methods = [str(method) for method in dict.fromkeys(after["method"])]
     learner = first if first in methods or not methods else methods[0]
     order = task_order(after[after["method"] == learner], learner)
-    require_pretrained(own, order, first)
-    rows_at = PROTOCOLS[protocol_of(own, first)].pretrained_rows
-    steps = [
-        rows_at(own, task).assign(method=ZERO_SHOT, step=step, trained_task=task) for step, task in enumerate(order)
-    ]
+    require_pretrained(pretrained, order, first)
+    rows_at = PROTOCOLS[protocol_of(pretrained, first)].pretrained_rows
+    steps = []
+    for step, task in enumerate(order):
+        steps.append(rows_at(pretrained, task).assign(method=ZERO_SHOT, step=step, trained_task=task))
     return pd.concat([*steps, after], ignore_index=True)
 
 
@@ -137,14 +138,14 @@ def probe_scores(percent: pd.DataFrame) -> ProbeScores:
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """Returns A of a method that has one: a row for each step, named by its task, and a column for each task."""
-    own, order = own_rows(rows, method)
-    unknown = sorted(set(own["eval_task"]) - set(order))
+    of_steps, order = own_rows(rows, method)
+    unknown = sorted(set(of_steps["eval_task"]) - set(order))
     if unknown:
         raise UserError(
             f"accuracies of {method}: evaluated on {', '.join(unknown)}, which no step trained; "
             f"trained were {', '.join(order)}. Correct the names, or leave these rows out."
         )
-    matrix: pd.DataFrame = own.pivot(index="trained_task", columns="eval_task", values="top1")
+    matrix: pd.DataFrame = of_steps.pivot(index="trained_task", columns="eval_task", values="top1")
     matrix = matrix.reindex(index=order, columns=order)
     require_complete(matrix, method)
     return matrix
@@ -152,15 +153,15 @@ def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
 
 def accuracy_curve(rows: pd.DataFrame, method: str) -> pd.Series:
     """Returns the accuracies (0-1) of a class-incremental method after each step, by the task that the step trained."""
-    own, order = own_rows(rows, method)
-    other = own[own["eval_task"] != own["trained_task"]]
-    if not other.empty:
-        row = other.iloc[0]
+    of_steps, order = own_rows(rows, method)
+    wrong = of_steps[of_steps["eval_task"] != of_steps["trained_task"]]
+    if not wrong.empty:
+        row = wrong.iloc[0]
         raise UserError(
             f"accuracies of {method}: class_incremental, but step {row.step} trained {row.trained_task} and its "
             f"eval_task is {row.eval_task}. Write {row.trained_task}, which means all classes up to that task."
         )
-    by_task: pd.Series = own.set_index("trained_task")["top1"]
+    by_task: pd.Series = of_steps.set_index("trained_task")["top1"]
     return by_task.reindex(order)
 
 
@@ -171,13 +172,14 @@ def columns_by_task(matrix: pd.DataFrame) -> dict[str, pd.Series]:
     step; forgetting: A[j][j] - A[T][j], what task j < T has lost since its own step (below 0: gained).
     """
     values, tasks = matrix.to_numpy(dtype=float), matrix.columns
-    own, last = pd.Series(np.diag(values), index=tasks), matrix.iloc[-1].astype(float)
+    after_own_step = pd.Series(np.diag(values), index=tasks)
+    last = matrix.iloc[-1].astype(float)
     before = {tasks[task]: float(values[:task, task].mean()) for task in range(1, len(values))}
     return {
         "transfer": pd.Series(before, dtype=float),
         "avg": matrix.mean(axis=0),
         "last": last,
-        "forgetting": (own - last).iloc[:-1],
+        "forgetting": (after_own_step - last).iloc[:-1],
     }
 
 

@@ -56,9 +56,9 @@ class Miniature:
 def miniature_of(config: Config) -> Miniature:
     """What of the experiment is miniature: its model by its folder, its tasks by their source."""
     tasks = {step.task: config.tasks[step.task] for step in config.sequence}
-    own = tuple(name for name, row in tasks.items() if isinstance(row, MiniTaskConfig))
+    drawn = tuple(name for name, row in tasks.items() if isinstance(row, MiniTaskConfig))
     return Miniature(
         model=PurePosixPath(config.model.name.partition(":")[2]).parts[-2:] == MODEL,
-        tasks=own,
-        other_tasks=tuple(name for name in tasks if name not in own),
+        tasks=drawn,
+        other_tasks=tuple(name for name in tasks if name not in drawn),
     )

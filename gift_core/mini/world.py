@@ -237,8 +237,8 @@ def render_task(name: str, split: str, count: int, *, seed: int) -> Iterator[tup
     task = mini_task(name)
     if name == "digits":
         if count > 10 * PER_DIGIT[split]:
-            what = f"{count} {split} images requested, but there are only {10 * PER_DIGIT[split]}"
-            raise UserError(f"mini task 'digits': {what}. Ask for at most that many.")
+            problem = f"{count} {split} images requested, but there are only {10 * PER_DIGIT[split]}"
+            raise UserError(f"mini task 'digits': {problem}. Ask for at most that many.")
         return _digits(split, count, seed)
     labels = (index % len(task.class_names) for index in range(count))
     return ((to_image(RENDERERS[name](label, _random(seed, name, split, n))), label) for n, label in enumerate(labels))
@@ -248,7 +248,8 @@ def _digits(split: str, count: int, seed: int) -> Iterator[tuple[Image.Image, in
     """Yields pictures of scikit-learn's 8x8 digits, light on black. The first 50 of each digit are for testing."""
     from sklearn.datasets import load_digits
 
-    bunch, order = load_digits(), _random(seed, "digits", split, 0).permutation(PER_DIGIT[split])
+    bunch = load_digits()
+    order = _random(seed, "digits", split, 0).permutation(PER_DIGIT[split])
     first = 0 if split == "test" else PER_DIGIT["test"]
     images_of = [bunch.images[bunch.target == digit][first:] for digit in range(10)]
     for index in range(count):
@@ -270,10 +271,10 @@ def render_scenes(split: str, count: int, *, seed: int) -> Iterator[tuple[Image.
         ink, ground, symbol = _scene(split, index, seed)
         glyph = glyphs_of("base")[symbol]
         mask = place(pick_mask(glyph, OBLIQUE, random), random, zoom=0.3)
-        other = shade(ground, random, spread=40.0)
-        picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), other, random))
+        rim = shade(ground, random, spread=40.0)
+        picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), rim, random))
         lamp = random.uniform(0.5, 1.1, 3).astype(np.float32)
-        captions = tuple(each.format(ink=ink, ground=ground, symbol=glyph.name) for each in CAPTIONS)
+        captions = tuple(caption.format(ink=ink, ground=ground, symbol=glyph.name) for caption in CAPTIONS)
         yield to_image(noisy(picture * lamp, random, strength=45)), captions
 
 
@@ -282,6 +283,6 @@ def _scene(split: str, index: int, seed: int) -> tuple[str, str, int]:
     pairs, symbols = legible_pairs(), len(glyphs_of("base"))
     order = np.random.default_rng(seed_for("scenes", seed)).permutation(len(pairs) * symbols)
     test = len(order) // TEST_SHARE
-    own = order[:test] if split == "test" else order[test:]
-    pair, symbol = divmod(int(own[index % len(own)]), symbols)
+    of_split = order[:test] if split == "test" else order[test:]
+    pair, symbol = divmod(int(of_split[index % len(of_split)]), symbols)
     return *pairs[pair], symbol

@@ -19,7 +19,8 @@ from gift_core.layout import Layout
 from gift_core.quantities import first_names
 from gift_core.untrusted import parse_yaml
 
-METRICS, PARAMS, KEPT = "reports/metrics.json", "params.yaml", "probes"
+METRICS, PARAMS = "reports/metrics.json", "params.yaml"
+KEPT = "probes"
 TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept"}
 BETTER = {"last": 1, "transfer": 1, "forgetting": -1, KEPT: 1}  # 1: higher is better
 LACKING = {  # what metrics may not have, why, and what to do
@@ -65,31 +66,19 @@ def judge(
     metrics = read_metrics(Layout(root).reports() / "metrics.json")
     if method not in metrics:
         raise UserError(f"{METRICS}: has no result of {method}, only of {', '.join(metrics)}. Run: dvc repro")
-    row, checks, remark = metrics[method], list[Check](), ""
-    for metric, limit in limits.items():
-        value = {**row, "probe_loss": row.get(KEPT, {}).get("loss")}[metric]
-        if value is None:
-            raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
-        points, is_least = _shown(value), metric == "last"
-        asked = f"at least {limit:g} is asked" if is_least else f"at most {limit:g} is allowed"
-        text = f"{metric.replace('_', ' ').capitalize()} {points} ({asked})"
-        checks.append(Check(metric, points, limit, points >= limit if is_least else points <= limit, text))
+    row = metrics[method]
+    checks = [_check_limit(metric, limit, row, method) for metric, limit in limits.items()]
+    remark = ""
     if against is not None:
-        if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}") is None:
-            what, branches = "git knows no such revision here. Name a branch, a tag or a commit.", _branches(root)
-            known = f"{nearest(against, branches)}Branches: {first_names(branches) or 'none'}."
-            raise UserError(f"--against {against}: {what} {known}")
-        every = _committed(root, [step.task for step in config.sequence], against)
-        before = every if isinstance(every, str) else every.get(method, f"which has no result of {method}")
-        if isinstance(before, str):
-            remark = f"Not compared with {against}, {before}."
+        _require_revision(root, against)
+        committed = _committed(root, [step.task for step in config.sequence], against)
+        if not isinstance(committed, str):
+            committed = committed.get(method, f"which has no result of {method}")
+        if isinstance(committed, str):
+            remark = f"Not compared with {against}, {committed}."
         else:
-            for metric, value, was in _both(BETTER, row, before):
-                sign, now, then = BETTER[metric], _shown(value), _shown(was)
-                worse = round(sign * (then - now), 1)
-                text = f"{TITLES[metric]} {now} ({_points(worse)} worse than in {against}, {tolerance:g} is tolerated)"
-                checks.append(Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, against))
-            if _probes(before) != _probes(row):
+            checks += _compare(row, committed, against, tolerance)
+            if _probes(committed) != _probes(row):
                 remark = f"The probes are not compared with {against}, which has others."
     if not checks:
         raise UserError(f"gift gate: nothing to check. {remark} Give --min-last or --max-forgetting, too.")
@@ -101,6 +90,37 @@ def judge(
     return Verdict(method, ok, sentence.strip(), tuple(checks))
 
 
+def _check_limit(metric: str, limit: float, row: Row, method: str) -> Check:
+    """Compares a metric with the limit that was given. UserError for a metric that the result does not have."""
+    value = row.get(KEPT, {}).get("loss") if metric == "probe_loss" else row[metric]
+    if value is None:
+        raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
+    points = _shown(value)
+    if metric == "last":
+        ok, asked = points >= limit, f"at least {limit:g} is asked"
+    else:
+        ok, asked = points <= limit, f"at most {limit:g} is allowed"
+    return Check(metric, points, limit, ok, f"{metric.replace('_', ' ').capitalize()} {points} ({asked})")
+
+
+def _require_revision(root: Path, against: str) -> None:
+    if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}") is None:
+        branches = _branches(root)
+        known = f"{nearest(against, branches)}Branches: {first_names(branches) or 'none'}."
+        problem = "git knows no such revision here. Name a branch, a tag or a commit."
+        raise UserError(f"--against {against}: {problem} {known}")
+
+
+def _compare(row: Row, committed: Row, against: str, tolerance: float) -> Iterator[Check]:
+    """Compares each metric that both have with that of the revision."""
+    for metric, value, committed_value in _both(BETTER, row, committed):
+        sign = BETTER[metric]
+        now, then = _shown(value), _shown(committed_value)
+        worse = round(sign * (then - now), 1)
+        text = f"{TITLES[metric]} {now} ({_points(worse)} worse than in {against}, {tolerance:g} is tolerated)"
+        yield Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, against)
+
+
 def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -> list[str]:
     """Returns which commit is checked out, and what differs from the metrics in it; nothing without a commit."""
     commit = _git(root, "rev-parse", "--short", "HEAD")
@@ -108,27 +128,45 @@ def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -
         return []
     changed = (_git(root, "diff", "--name-only", "--relative", "HEAD") or "").splitlines()
     edited = [file for file in changed if file not in (METRICS, "dvc.lock")]
-    head = f"Commit {commit.strip()}{f' (changed since: {first_names(edited, 3)})' if edited else ''}"
+    head = f"Commit {commit.strip()}"
+    if edited:
+        head += f" (changed since: {first_names(edited, 3)})"
     before = _committed(root, tasks, "HEAD")
     if isinstance(before, str):
         return [f"{head}, {before}."]
     lines = []
     for method in {**before, **metrics}:
-        was, now = before.get(method, {}), metrics.get(method, {})
-        changes = [] if was and now else ["not in this result" if was else "new"]
-        if was and now:
-            points = {name: round(_shown(new) - _shown(old), 1) for name, new, old in _both(TITLES, now, was)}
-            changes += [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
-            changes += ["other probes"] if _probes(was) != _probes(now) else []
-        lines += [f"  {method}: {', '.join(changes)}"] if changes else []
+        changes = _changes(before.get(method), metrics.get(method))
+        if changes:
+            lines.append(f"  {method}: {', '.join(changes)}")
     return [f"{head}. Compared with its result:", *lines] if lines else [f"{head}, with the same result."]
+
+
+def _changes(before: Row | None, now: Row | None) -> list[str]:
+    """What differs in the result of a method."""
+    if not now:
+        return ["not in this result"]
+    if not before:
+        return ["new"]
+    points = {name: round(_shown(new) - _shown(old), 1) for name, new, old in _both(TITLES, now, before)}
+    changes = [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
+    if _probes(before) != _probes(now):
+        changes.append("other probes")
+    return changes
 
 
 def _both(names: Iterable[str], now: Row, before: Row) -> Iterator[tuple[str, float, float]]:
     """The metrics that both have, KEPT among them where the probes are the same."""
-    same = _probes(now) == _probes(before) != set()
-    new, old = ({**row, KEPT: row[KEPT]["mean"] if same else None} for row in (now, before))
-    yield from ((name, new[name], old[name]) for name in names if new[name] is not None and old[name] is not None)
+    same = bool(_probes(now)) and _probes(now) == _probes(before)
+    for name in names:
+        if name != KEPT:
+            new, old = now[name], before[name]
+        elif same:
+            new, old = now[KEPT]["mean"], before[KEPT]["mean"]
+        else:
+            continue
+        if new is not None and old is not None:
+            yield name, new, old
 
 
 def _probes(row: Row) -> set[str]:
@@ -138,7 +176,8 @@ def _probes(row: Row) -> set[str]:
 
 def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, Row] | str:
     """The metrics of all methods in the revision, or why there are none to compare with."""
-    text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
+    text = _git(root, "show", f"{revision}:./{METRICS}")
+    params = _git(root, "show", f"{revision}:./{PARAMS}")
     if text is None:
         return "which has no result yet"
     metrics = read_metrics(Path(f"{revision}:{METRICS}"), text)
@@ -154,7 +193,7 @@ def _branches(root: Path) -> list[str]:
     """The branches that git knows here, also those of remotes, the last changed first."""
     order, name = "--sort=-committerdate", "--format=%(refname:lstrip=2)"
     names = (_git(root, "for-each-ref", order, name, "refs/heads", "refs/remotes") or "").split()
-    return [each for each in names if not each.endswith("/HEAD")]
+    return [branch for branch in names if not branch.endswith("/HEAD")]
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -37,7 +37,7 @@ from gift_core.layout import Layout
 from gift_core.quantities import plural
 
 if TYPE_CHECKING:
-    from huggingface_hub import DatasetCardData, ModelCardData
+    from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 TAGS = ("clip", "continual-learning", "gift")
 HUB = "hf-hub:"
@@ -54,16 +54,19 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
 
     `layout` has what else is known of the model. Accuracies of other weights are left out.
     """
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
-    name, provenance = repository.rpartition("/")[2], _provenance(folder)
+    name = repository.rpartition("/")[2]
+    provenance = _provenance(folder)
     method, task = provenance.get("method"), provenance.get("task", "")
-    learned, facts = [task] if task else [], dict[str, Any]()
-    own = layout.accuracy(str(method), task)
-    if own.is_file() and read_accuracy(own)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
-        tested, metadata = read_accuracy(own)
-        others = [read_accuracy(file)[0] for file in sorted(own.parent.glob("*.parquet")) if file != own]
-        rows = pd.concat([tested, *others])  # of the same test in two files, that of the own step is first
+    learned = [task] if task else []
+    facts = dict[str, Any]()
+    of_step = layout.accuracy(str(method), task)
+    if of_step.is_file() and read_accuracy(of_step)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
+        tested, metadata = read_accuracy(of_step)
+        of_others = [file for file in sorted(of_step.parent.glob("*.parquet")) if file != of_step]
+        # of the same test in two files, that of the model's own step is first
+        rows = pd.concat([tested, *(read_accuracy(file)[0] for file in of_others)])
         learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
         facts = {"accuracies": _before_and_after(rows, provenance, learned), "limit": metadata.get(MAX_IMAGES)}
         facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
@@ -71,18 +74,7 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
         if provenance["step"] == rows.step.max():
             file = layout.reports() / "metrics.json"
             facts["metrics"] = read_metrics(file).get(str(method)) if file.is_file() else None
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type=each,
-            dataset_name=each,
-            dataset_split="test",
-            metric_type="accuracy",
-            metric_name="top-1 accuracy (percent)",
-            metric_value=round(after, 2),
-        )
-        for each, (_, after) in facts.get("accuracies", {}).items()
-    ]
+    results = _results({tested_task: after for tested_task, (_, after) in facts.get("accuracies", {}).items()})
     start = _provenance(layout.pretrained()).get("name", "") if method else ""
     data = ModelCardData(
         library_name="open_clip",
@@ -93,12 +85,31 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
         model_name=name if results else None,
         eval_results=results or None,
     )
-    facts["tasks"] = [read_task(layout.task(each)) for each in learned if (layout.task(each) / "task.json").is_file()]
+    task_folders = [layout.task(learned_task) for learned_task in learned]
+    facts["tasks"] = [read_task(ingested) for ingested in task_folders if (ingested / "task.json").is_file()]
     if method:
         facts["settings"] = _as_yaml({key: provenance[key] for key in SETTINGS if key in provenance})
         if provenance["settings"]["replay"]["images"] == "synthetic" and (layout.shards(task) / MANIFEST).is_file():
             facts["generators"] = [_as_yaml(read_manifest(layout.shards(task)).generator)]
     return _card(data, repository, provenance=provenance, start=start, **facts)
+
+
+def _results(accuracies: Mapping[str, float]) -> list[EvalResult]:
+    """The hub's records of accuracies in percent by task."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=task,
+            dataset_name=task,
+            dataset_split="test",
+            metric_type="accuracy",
+            metric_name="top-1 accuracy (percent)",
+            metric_value=round(accuracy, 2),
+        )
+        for task, accuracy in accuracies.items()
+    ]
 
 
 def dataset_card(manifests: Mapping[str, Manifest], repository: str, license: str | None) -> str:
@@ -143,14 +154,15 @@ def _before_and_after(
 
     A class-incremental model has one instead, on the classes of all tasks that it `learned`.
     """
-    protocol, names = rows.protocol.iloc[0], dict[str, str]()
+    protocol = rows.protocol.iloc[0]
+    names = dict[str, str]()
     if protocol == CROSS_DOMAIN:  # later steps test this model on later tasks, among more classes
         rows = rows[rows.eval_task.isin(learned) | (rows.phase == PROBE)]
     if protocol == CLASS_INCREMENTAL:
         names[provenance["task"]] = f"classes of {plural(len(learned), 'task')}"
     before = rows[rows.step == PRETRAINED_STEP].drop_duplicates("eval_task").set_index("eval_task").top1
-    own = rows[(rows.step == provenance["step"]) & (rows.trained_task == provenance["task"])]
-    after = own.drop_duplicates("eval_task").set_index("eval_task").top1
+    of_model = rows[(rows.step == provenance["step"]) & (rows.trained_task == provenance["task"])]
+    after = of_model.drop_duplicates("eval_task").set_index("eval_task").top1
     return {
         names.get(name, name): (100 * float(before[name]), 100 * float(after[name]))
         for name in after.index
@@ -188,7 +200,8 @@ def build_shards(folders: Sequence[Path], target: Path, repository: str, license
     not as it was written.
     """
     by_name = {folder.name: folder for folder in map(Path.resolve, folders)}
-    if alike := [folder for folder in folders if by_name[folder.resolve().name] != folder.resolve()]:
+    alike = [folder for folder in folders if by_name[folder.resolve().name] != folder.resolve()]
+    if alike:
         raise UserError(f"{alike[0]}: another folder has the same name. Push each to a repository of its own.")
     manifests = {name: _synthetic(folder) for name, folder in by_name.items()}
     for name, manifest in manifests.items():
@@ -222,8 +235,8 @@ def _synthetic(folder: Path) -> Manifest:
     """Returns the manifest of a folder of the stage synthesize, whose files have the hashes in it."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     if manifest is None or not manifest.generator.get("pipeline"):
-        what = f"no {MANIFEST} that names a generator, so the images may be real. Nothing was uploaded"
-        raise UserError(f"{folder}: has {what}. Only synthetic images are shared: name a folder of data/3_shards.")
+        problem = f"no {MANIFEST} that names a generator, so the images may be real. Nothing was uploaded"
+        raise UserError(f"{folder}: has {problem}. Only synthetic images are shared: name a folder of data/3_shards.")
     for shard in manifest.shards:
         require_hashes(folder, shard.hashes, STAGE)
     return manifest

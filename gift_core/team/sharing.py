@@ -32,26 +32,29 @@ def set_remote(root: Path, url: str, options: Mapping[str, str | None]) -> Findi
     for it; the settings of DVC are then unchanged.
     """
     given = {f"--{name.replace('_', '-')}": (name, value) for name, value in options.items() if value}
-    for what, text in {"URL": url, **{flag: value for flag, (_, value) in given.items()}}.items():
+    texts = {"URL": url, **{flag: value for flag, (_, value) in given.items()}}
+    for name, text in texts.items():
         if not text.isascii() or not text.isprintable() or text.startswith("-"):  # DVC would empty .dvc/config
-            raise UserError(f"{what}: {text!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
+            raise UserError(f"{name}: {text!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
     if _PASSWORD.search(url):
         where = "dvc remote modify --local store password ..."
         raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")
     if "://" not in url and not Path(url).is_absolute():
         raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
-    settings, scheme = read_settings(root), url.partition("://")[0]
+    settings = read_settings(root)
+    scheme = url.partition("://")[0]
     name = settings.get("core.remote", NAME)
-    known = f"remote.{name}.url" in settings  # then its other settings stay
-    commands = [["modify", name, "url", url] if known else ["add", "--default", name, url]]
+    exists = f"remote.{name}.url" in settings  # then its other settings stay
+    commands = [["modify", name, "url", url] if exists else ["add", "--default", name, url]]
     commands.append(["modify", name, "verify", "true"])
     for flag, (option, value) in given.items():
         schemes = SETTINGS[option]
         if scheme not in schemes:
-            raise UserError(f"{flag}: is for {', '.join(f'{each}://' for each in schemes)}, not for {url}")
+            raise UserError(f"{flag}: is for {', '.join(f'{known}://' for known in schemes)}, not for {url}")
         if option == "endpoint" and not re.match(r"https?://[^/@]+", value):
             raise UserError(f"{flag}: {value!r} is no address of a server. Example: https://minio.example.org:9000")
-        value = str(Path(value).expanduser().absolute()) if option == "key_file" else value
+        if option == "key_file":
+            value = str(Path(value).expanduser().absolute())
         local = ["--local"] if option in OF_THIS_MACHINE else []
         commands.append(["modify", *local, name, schemes[scheme], value])
     for words in commands:
@@ -69,16 +72,19 @@ def merge_locks(base: str, ours: str, theirs: str) -> tuple[str, list[str]]:
     text that DVC did not write, for example one with git's conflict markers.
     """
     before = _stages(base, "base") if base else {}
-    mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
-    merged: dict[str, str] = {}
+    our_stages, their_stages = _stages(ours, "ours"), _stages(theirs, "theirs")
+    merged = ""
     both: list[str] = []
-    for name in {**mine, **other}:
-        was, own, their = (side.get(name) for side in (before, mine, other))
-        if own != their and was not in (own, their):
+    for name in {**our_stages, **their_stages}:
+        our, their = our_stages.get(name), their_stages.get(name)
+        if before.get(name) == our:  # only their side changed the stage, or neither
+            merged += their or ""
+        elif before.get(name) == their or our == their:
+            merged += our or ""
+        else:
             both.append(name)
-        if chosen := (own or their if name in both else their if own == was else own):
-            merged[name] = chosen
-    return _HEAD + "".join(merged.values()), both
+            merged += our or their or ""  # ours, unless we removed the stage
+    return _HEAD + merged, both
 
 
 def _stages(text: str, side: str) -> Mapping[str, str]:
@@ -87,8 +93,8 @@ def _stages(text: str, side: str) -> Mapping[str, str]:
     lines = body.splitlines(keepends=True)
     strange = [line for line in lines if not line.startswith("  ")]
     if f"{head}stages:\n" != _HEAD or strange or not _STAGE.match(body) or not text.endswith("\n"):
-        what = repr((strange or lines[-1:] or [head])[0].strip()[:60])
+        shown = [*strange, *lines[-1:], head][0].strip()[:60]
         remedy = "Take one side: git checkout --ours dvc.lock"
-        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({what}). {remedy}")
+        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({shown!r}). {remedy}")
     _, *parts = _STAGE.split(body)
     return {name: f"  {name}:\n{rest}" for name, rest in zip(parts[::2], parts[1::2], strict=True)}

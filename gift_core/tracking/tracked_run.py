@@ -83,9 +83,9 @@ class MlflowTracker:
         """
         known = self.client.get_experiment_by_name(run.experiment)
         experiment = str(known.experiment_id if known else self.client.create_experiment(run.experiment))
-        found = self.client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", order_by=["start_time DESC"])
-        if found and not (training and found[0].info.status == "FINISHED"):
-            self.run_id = found[0].info.run_id
+        former = self.client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", order_by=["start_time DESC"])
+        if former and not (training and former[0].info.status == "FINISHED"):
+            self.run_id = former[0].info.run_id
             if training:
                 self.client.update_run(self.run_id, status="RUNNING")
             return
@@ -195,10 +195,12 @@ def tracked_run(
     for a run that only gets scores. The first failure of the tracker is a warning through `say`, and the last thing
     that is heard of it.
     """
-    run, complete = TrackedRun(say, max(1, math.ceil(iterations / MAX_POINTS)), iterations), False
+    run = TrackedRun(say, max(1, math.ceil(iterations / MAX_POINTS)), iterations)
+    complete = False
     with run.surviving():
         require_tracker()
-        if (name := _chosen()) != NONE:
+        name = _chosen()
+        if name != NONE:
             run.tracker = TRACKERS[name](root)
             run.tracker.start(describe_run(), training=iterations > 0)
     try:

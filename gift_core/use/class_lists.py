@@ -45,29 +45,32 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     `templates` (one per line), else from the task; a text file gets "a photo of a {}.". UserError for missing, too few
     or repeated names, and for templates that params.yaml could not have.
     """
-    path, option = Path(source), f"--classes {source}"
+    path = Path(source)
+    option = f"--classes {source}"
     if path.is_file() and path.suffix != ".json":
-        own = Classes(tuple(plain_name(name) for name in text_lines(path, "--classes")), DEFAULT_TEMPLATES)
+        classes = Classes(tuple(map(plain_name, text_lines(path, "--classes"))), DEFAULT_TEMPLATES)
     else:
         tasks = {file.parent.name: file for file in layout.task("task").parent.glob("*/task.json")}
         missing = "--classes: neither a text file with one name per line nor an ingested task"
         record = read(_Task, path if path.is_file() else lookup(tasks, source, missing), STAGE)
         names = tuple(map(plain_name, record.class_names))
-        own = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
-    if not own.are_captions:
-        require_sound_labels(own.names, option)
-        counts = Counter(map(comparison_key, own.names))
-        repeated = [name for name in dict.fromkeys(own.names) if counts[comparison_key(name)] > 1]
-        if repeated or len(own.names) < 2:
-            found = f"{', '.join(repeated[:3])} is listed more than once"
-            what = found if repeated else f"found {len(own.names)} class names"
-            raise UserError(f"{option}: {what}. Give at least two different ones.")
-    return dataclasses.replace(own, templates=read_templates(templates, own.templates, source))
+        classes = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
+    if not classes.are_captions:
+        require_sound_labels(classes.names, option)
+        counts = Counter(map(comparison_key, classes.names))
+        repeated = [name for name in dict.fromkeys(classes.names) if counts[comparison_key(name)] > 1]
+        if repeated or len(classes.names) < 2:
+            problem = f"found {len(classes.names)} class names"
+            if repeated:
+                problem = f"{', '.join(repeated[:3])} is listed more than once"
+            raise UserError(f"{option}: {problem}. Give at least two different ones.")
+    return dataclasses.replace(classes, templates=read_templates(templates, classes.templates, source))
 
 
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
     """Returns the lines of `file`, or without one the templates `own` of `source`. UserError as for params.yaml."""
-    chosen, option = text_lines(file, "--templates") if file else own, f"--templates {file or source}"
+    chosen = text_lines(file, "--templates") if file else own
+    option = f"--templates {file or source}"
     if not chosen:
         raise UserError(f"{option}: holds no template. Write one per line: a photo of a {{}}.")
     try:
@@ -89,19 +92,19 @@ def learned_classes(model: str, templates: Path | None) -> list[Classes]:
     for training in _trainings(folder):
         file = project.task(training.task) / "task.json"
         if not file.is_file():
-            what = f"it has learned {training.task}, and there is no {file}"
-            raise _unknown(folder, what, "Take the model in its project")
+            problem = f"it has learned {training.task}, and there is no {file}"
+            raise _unknown(folder, problem, "Take the model in its project")
         if sha256_of(file) != training.task_json:
             raise _unknown(folder, f"{training.task} was ingested again since, from other data", "Run dvc repro")
         groups.append(read_classes(str(file), templates, project))
     known: set[str] = set()
-    found = []
+    learned = []
     for group in [group for group in groups if not group.are_captions] or groups:
         new = tuple(name for name in group.names if comparison_key(name) not in known)
         known |= set(map(comparison_key, new))
         if new:
-            found.append(dataclasses.replace(group, names=new))
-    return found
+            learned.append(dataclasses.replace(group, names=new))
+    return learned
 
 
 def templates_of_model(classes: Classes, model: str) -> Classes:
@@ -146,17 +149,21 @@ def _trainings(folder: Path) -> list[_Training]:
     newest = _training(folder)
     if newest is None or newest.learns == "nothing":
         raise _unknown(folder, f"its {PROVENANCE} names no task that it was trained on")
-    others = [_training(file.parent) for file in sorted(folder.parent.glob(f"*/{PROVENANCE}"))]
-    chain, own = [newest], newest
+    trainings = [_training(file.parent) for file in sorted(folder.parent.glob(f"*/{PROVENANCE}"))]
+    of_method = [training for training in trainings if training and training.method == newest.method]
+    chain = [newest]
+    oldest = newest
     # Until the model knows its own task only: the first one, or one of a method with a model for each task.
-    while own.step and (own.start, own.learns) != ("pretrained", "task"):
-        before = [each for each in others if each and (each.method, each.step) == (own.method, own.step - 1)]
-        if own.start != "pretrained":
-            before = [each for each in before if (each.trained_model or each.weights_sha256) == own.start_model]
+    while oldest.step and (oldest.start, oldest.learns) != ("pretrained", "task"):
+        before = [training for training in of_method if training.step == oldest.step - 1]
+        if oldest.start != "pretrained":
+            start = oldest.start_model
+            before = [training for training in before if (training.trained_model or training.weights_sha256) == start]
         if len(before) != 1:
-            what = f"the model before {own.task} is not in {folder.parent}"
-            raise _unknown(folder, what, "Take the model in its project, after dvc checkout")
-        chain, own = [*before, *chain], before[0]
+            problem = f"the model before {oldest.task} is not in {folder.parent}"
+            raise _unknown(folder, problem, "Take the model in its project, after dvc checkout")
+        oldest = before[0]
+        chain.insert(0, oldest)
     return chain
 
 
@@ -169,5 +176,5 @@ def _training(folder: Path) -> _Training | None:
 
 
 def _unknown(model: Path, reason: str, remedy: str = "") -> UserError:
-    what = f"{model}: the classes that it has learned are unknown: {reason}"
-    return UserError(f"{what}. {f'{remedy}, or name' if remedy else 'Name'} the classes: --classes FILE or TASK.")
+    problem = f"{model}: the classes that it has learned are unknown: {reason}"
+    return UserError(f"{problem}. {f'{remedy}, or name' if remedy else 'Name'} the classes: --classes FILE or TASK.")

@@ -70,19 +70,18 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledImag
     splits = {split_of(name) for name in classes}
     if len(tests) > 1 or (not tests and len(classes) > 1 and "train" in splits and None not in splits):
         named = " and ".join(f"{name}/" for name in tests or classes)
-        what = "are both names of the test split" if tests else "look like splits, not like classes"
-        raise UserError(f"{folder}: {named} {what}. Name the folder of the images to test.")
+        problem = "are both names of the test split" if tests else "look like splits, not like classes"
+        raise UserError(f"{folder}: {named} {problem}. Name the folder of the images to test.")
     for test in tests:
         classes = reader.group(classes[test], test)
-    label_of = {
-        path: default_class_name(printable(name))
-        for name, images in classes.items()
-        for path in sorted(folder / image for image in images)
-    }
-    names, notes = tuple(dict.fromkeys(label_of.values())), left_out_notes(reader.left_out)
+    label_of = dict[Path, str]()
+    for name, images in classes.items():
+        label_of |= dict.fromkeys(sorted(folder / image for image in images), default_class_name(printable(name)))
+    names = tuple(dict.fromkeys(label_of.values()))
+    notes = left_out_notes(reader.left_out)
     if len(names) < 2:
-        what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
-        raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")
+        problem = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
+        raise UserError(f"{problem} Put them into one folder per class: <class>/* or test/<class>/*.")
     return LabeledImages(label_of, Classes(names, templates), read_image, notes)
 
 
@@ -108,8 +107,8 @@ def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> d
     known = {comparison_key(name): name for name in names_of(among)}
     missing = [repr(name) for name in classes.names if comparison_key(name) not in known]
     if missing:
-        what = f"the images are of {first_names(missing)}, and the classes are {first_names(names_of(among))}"
-        raise UserError(f"{option}: {what}. Give the folder of a class its name, or leave {option.split()[0]} out.")
+        problem = f"the images are of {first_names(missing)}, and the classes are {first_names(names_of(among))}"
+        raise UserError(f"{option}: {problem}. Give the folder of a class its name, or leave {option.split()[0]} out.")
     return {name: known[comparison_key(name)] for name in classes.names}
 
 
@@ -131,14 +130,14 @@ def score(answers: Iterable[tuple[str, str, float]]) -> TestResult:
     """Returns the result of all images: (class, predicted class, its similarity) of each. UserError without any."""
     from gift_core.method.metrics import Score
 
-    found = list(answers)
-    counts = Counter((label, predicted) for label, predicted, _ in found)
-    similarities = sorted(similarity for *_, similarity in found)
+    answers = list(answers)
+    counts = Counter((label, predicted) for label, predicted, _ in answers)
+    similarities = sorted(similarity for *_, similarity in answers)
     if not counts:
         raise UserError("None of the images can be read. Give images that an image viewer opens.")
-    images = Counter(label for label, *_ in found)
+    images = Counter(label for label, *_ in answers)
     by_class = {label: Score(counts[label, label], count) for label, count in images.items()}
     wrong = [(*pair, count) for pair, count in counts.most_common() if pair[0] != pair[1]]
-    total = Score(sum(each.correct for each in by_class.values()), len(found))
+    total = Score(sum(of_class.correct for of_class in by_class.values()), len(answers))
     lowest = similarities[int((1 - KNOWN) * len(similarities))]
     return TestResult(total, by_class, tuple(wrong), math.floor(1000 * lowest) / 1000)

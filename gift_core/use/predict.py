@@ -47,26 +47,28 @@ def find_images(patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
     A pattern is a file (with any suffix), a folder (with its subfolders, without hidden files), or a glob pattern with
     * ? []. UserError for one without images.
     """
-    found: dict[Path, None] = {}
+    distinct: dict[Path, None] = {}
     notes: list[str] = []
     for pattern in patterns:
-        path, left_out = Path(pattern), tuple[str, ...]()
+        path = Path(pattern)
+        left_out: tuple[str, ...] = ()
         if path.is_file():
             paths = [path]
         elif path.is_dir():
             reader = FolderReader(path, pattern)
-            paths, left_out = sorted(path / name for name in reader.images()), left_out_notes(reader.left_out)
+            paths = sorted(path / name for name in reader.images())
+            left_out = left_out_notes(reader.left_out)
         else:
             matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
             paths = sorted(file for file in matches if file.is_file())
         if not paths:
             is_missing = not path.exists() and not glob.has_magic(pattern)
-            what = no_such_path(path) if is_missing else f"{printable(pattern)}: no image found."
+            problem = no_such_path(path) if is_missing else f"{printable(pattern)}: no image found."
             remedy = f"Give files, folders with images ({', '.join(SUFFIXES)}), or quoted patterns."
-            raise UserError(" ".join([what, *left_out, remedy]))
-        found |= dict.fromkeys(paths)
+            raise UserError(" ".join([problem, *left_out, remedy]))
+        distinct |= dict.fromkeys(paths)
         notes += [f"{printable(pattern)}: {note}" for note in left_out]
-    return list(found), notes
+    return list(distinct), notes
 
 
 def read_image(path: Path) -> bytes:
@@ -101,7 +103,7 @@ def classify_images(
     from gift_core.clip.images import evaluation_pixels
 
     names = names_of(classes)
-    heads = [class_features(clip, each.names, each.templates, batch_size=BATCH_SIZE) for each in classes]
+    heads = [class_features(clip, group.names, group.templates, batch_size=BATCH_SIZE) for group in classes]
     class_KD = torch.cat(heads)
     for start in range(0, len(paths), BATCH_SIZE):
         images: dict[Path, bytes] = {}
@@ -118,7 +120,7 @@ def classify_images(
         scores_BK = (clip.scale * similarities_BK).softmax(dim=1)
         best = similarities_BK.topk(min(top, len(names)), dim=1)
         of_best = (best.indices, best.values, scores_BK.gather(1, best.indices))
-        for path, *row in zip(images, *(each.tolist() for each in of_best), strict=True):
+        for path, *row in zip(images, *(columns.tolist() for columns in of_best), strict=True):
             ranked = tuple(Ranked(names[column], value, score) for column, value, score in zip(*row, strict=True))
             is_none = ranked[0].similarity < threshold
             yield path, (Ranked(NONE, ranked[0].similarity, None),) if is_none else ranked
@@ -129,9 +131,9 @@ def table_lines(predictions: Iterable[Prediction], paths: list[Path]) -> Iterato
     width = max((len(str(path)) for path in paths), default=0)
     yield f"{'path':{width}}  similarity  score  class"
     for path, classes in predictions:
-        for rank, each in enumerate(classes):
-            score = "" if each.score is None else f"{each.score:.3f}"
-            yield f"{'' if rank else str(path):{width}}  {each.similarity:10.3f}  {score:5}  {each.name}"
+        for rank, ranked in enumerate(classes):
+            score = "" if ranked.score is None else f"{ranked.score:.3f}"
+            yield f"{'' if rank else str(path):{width}}  {ranked.similarity:10.3f}  {score:5}  {ranked.name}"
 
 
 def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
@@ -141,9 +143,9 @@ def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
     """
     yield "path,rank,class,similarity,score"
     for path, classes in predictions:
-        for rank, each in enumerate(classes, start=1):
+        for rank, ranked in enumerate(classes, start=1):
             buffer = io.StringIO()
-            csv.writer(buffer, lineterminator="").writerow((str(path), rank, *record(each).values()))
+            csv.writer(buffer, lineterminator="").writerow((str(path), rank, *record(ranked).values()))
             yield buffer.getvalue()
 
 

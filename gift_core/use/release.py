@@ -27,7 +27,7 @@ def release_model(trained: Path, pretrained: Path, folder: Path, release: Interp
                 shutil.copyfile(file, temporary / file.name)
         if release is not None:
             model_hash(pretrained)
-            start, end = (load_file(each / WEIGHTS) for each in (pretrained, trained))
+            start, end = load_file(pretrained / WEIGHTS), load_file(trained / WEIGHTS)
             save_file(released_weights(end, start, alpha=release.alpha), temporary / WEIGHTS)
             notes = {"release": release.model_dump(mode="json"), "trained_model": digest}
             write_provenance(temporary, read_provenance(trained) | notes)

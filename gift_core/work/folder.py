@@ -85,14 +85,15 @@ def unfinished_works(base: Path) -> list[Unfinished]:
 
     Its owner may go on meanwhile. What is removed before it was looked at is left out.
     """
-    found = []
+    works = []
     _, names, _ = next(os.walk(base), ("", [], []))
     for folder in (base / name for name in names):
         with suppress(FileNotFoundError):
-            key, files = read_json_file(folder / KEY), list(_files_in(folder))
-            changed_at = max(each.st_mtime for each in (folder.lstat(), *files))
-            found.append(Unfinished(folder, key, sum(each.st_size for each in files), changed_at))
-    return sorted(found, key=lambda work: (work.changed_at, work.folder))
+            key = read_json_file(folder / KEY)
+            files = list(_files_in(folder))
+            changed_at = max(status.st_mtime for status in (folder.lstat(), *files))
+            works.append(Unfinished(folder, key, sum(status.st_size for status in files), changed_at))
+    return sorted(works, key=lambda work: (work.changed_at, work.folder))
 
 
 def _files_in(folder: Path) -> Iterator[os.stat_result]:
@@ -115,9 +116,9 @@ def _not_continued(work: Unfinished, key: Key) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(work.changed_at))
     old, new = dict(leaves(work.key)), dict(leaves(key))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    found = [f"{name} {old.get(name)!s:.24}, now {new.get(name)!s:.24}" for name in names[:SHOWN]]
+    differences = [f"{name} {old.get(name)!s:.24}, now {new.get(name)!s:.24}" for name in names[:SHOWN]]
     return (
-        f"starts from the beginning. The unfinished work of {when} is of another run ({'; '.join(found)}). "
+        f"starts from the beginning. The unfinished work of {when} is of another run ({'; '.join(differences)}). "
         f"It stays in {work.folder}: run with those values to continue it, or remove it with gift clean."
     )
 
@@ -132,7 +133,8 @@ def _remove(folder: Path) -> None:
 @contextmanager
 def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
     """Holds the lock file next to `base`, never in it: the folder is removed while the lock is held."""
-    lock, note = FileLock(base.with_name(f"{base.name}.lock")), base.with_name(f"{base.name}.owner")
+    lock = FileLock(base.with_name(f"{base.name}.lock"))
+    note = base.with_name(f"{base.name}.owner")
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:

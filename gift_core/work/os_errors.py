@@ -15,7 +15,8 @@ from gift_core.errors import GiftError, UserError
 
 MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN, LOST = (errno.EROFS, errno.EACCES, errno.EPERM), (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
 # What is wrong with the path. A GiftError knows more about it.
 PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 REMEDIES: dict[int, str] = {
@@ -46,7 +47,8 @@ def socket_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
 
     Ray adds up to 70 bytes. Where the folder for temporary files has a long path, it is in /tmp.
     """
-    parent = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_BYTES and os.access("/tmp", 7) else None
+    is_long = len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_BYTES
+    parent = "/tmp" if is_long and os.access("/tmp", os.R_OK | os.W_OK | os.X_OK) else None
     return tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
 
 
@@ -59,20 +61,23 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     during = f" while {phase}" if phase else ""
     cause: BaseException | None = error
     while cause is not None:
-        said, number = " ".join(str(cause).split()), number_of(cause) or 0
-        if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and any(map(said.count, _SHORTAGES))):
+        said = " ".join(str(cause).split())
+        number = number_of(cause) or 0
+        is_shortage = isinstance(cause, RuntimeError) and any(text in said for text in _SHORTAGES)
+        if isinstance(cause, MemoryError) or is_shortage:
             keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
             return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
         # a copy names its source first, and the file it writes second
         path = (number in OUT_OF_SPACE and getattr(cause, "filename2", None)) or getattr(cause, "filename", None)
         if not isinstance(path, str | os.PathLike):
-            path = quoted[2] if (quoted := _QUOTED.search(said)) else ""
+            quoted = _QUOTED.search(said)
+            path = quoted[2] if quoted else ""
         is_clear = path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)
         if number in REMEDIES and is_clear and not (number in PATH and isinstance(error, GiftError)):
             words = os.strerror(number)
-            what = f"{_PARTIAL.sub('', str(path))}: {words}{during}" if path else f"{words}{during} ({said})"
-            return UserError(f"{doing}: {what}. {REMEDIES[number]}, then run it again. {_KEPT}")
+            problem = f"{_PARTIAL.sub('', str(path))}: {words}{during}" if path else f"{words}{during} ({said})"
+            return UserError(f"{doing}: {problem}. {REMEDIES[number]}, then run it again. {_KEPT}")
         cause = cause.__cause__
     return None
 
@@ -83,6 +88,8 @@ def number_of(error: BaseException) -> int | None:
         return error.errno
     if isinstance(error, GiftError):
         return None  # it has a message for people, and its cause has the number
-    if found := _NUMBER.search(str(error)):
-        return int(found[1] or found[2])
-    return next((each for each in REMEDIES if each not in PATH and os.strerror(each) in str(error)), None)
+    text = str(error)
+    named = _NUMBER.search(text)
+    if named:
+        return int(named[1] or named[2])
+    return next((number for number in REMEDIES if number not in PATH and os.strerror(number) in text), None)

@@ -51,14 +51,17 @@ def overlapped(
 ) -> Iterator[T]:
     """Yields the items when they are finished, in their order. Meanwhile the next ones are made.
 
-    `thread` calls finish(item, make(item)) for one item after another. Where that returns False, the item is made
-    again, before a later one is finished: the results are those without overlap. At most `ahead` made items wait.
+    `make` runs in the calling thread and `thread` calls finish(item, made) for one item after another. Where `finish`
+    returns False, the item is made again, before a later one is finished, and the later ones that were made already are
+    finished after it: the results are those without overlap. At most `ahead` made items wait for `finish`, whose error
+    is raised where its item would be yielded.
     """
     waiting: deque[tuple[T, M, Future[bool]]] = deque()
 
     def submit(item: T, made: M) -> None:
         earlier = [finished for _, _, finished in waiting]
-        finished = thread.submit(lambda: all(each.result() for each in earlier) and finish(item, made))
+        # behind an item that has to be made again nothing is finished: `settled` submits it once more
+        finished = thread.submit(lambda: all(future.result() for future in earlier) and finish(item, made))
         waiting.append((item, made, finished))
 
     def settled(most: int) -> Iterator[T]:
@@ -70,8 +73,8 @@ def overlapped(
             later = list(waiting)
             waiting.clear()
             submit(item, make(item))
-            for other, made, _ in later:
-                submit(other, made)
+            for later_item, made, _ in later:
+                submit(later_item, made)
 
     for item in items:
         yield from settled(ahead)
@@ -90,7 +93,9 @@ def prefetched(items: Iterable[T], *, device: torch.device) -> Generator[T, None
     if device.type == "cpu":
         yield from items
         return
-    source, end, copies = iter(items), object(), Copies(device)
+    source = iter(items)
+    end = object()
+    copies = Copies(device)
 
     def make(free: Any) -> tuple[Any, Any]:
         with copies.stream():

@@ -116,7 +116,7 @@ def _finish(new: Path, *, mode: int) -> None:
     safetensors lets only the owner read, and copies are like their sources. A hard link of a file elsewhere stays as it
     is, and so does all on a disk without modes.
     """
-    entries = [each for each in (new, *new.rglob("*")) if not each.is_symlink()]
+    entries = [entry for entry in (new, *new.rglob("*")) if not entry.is_symlink()]
     for entry in entries:
         status = entry.lstat()
         if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
@@ -148,7 +148,7 @@ def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
 
     `purpose` begins the message: what needs the space, such as "ingest birds".
     """
-    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

@@ -105,17 +105,19 @@ class ResumableRunner:
         Helpers take units where `gift run` offers some. UserError of a unit, whoever computes it.
         """
         files = [self.folder / f"{computation.name}.{number}.safetensors" for number in range(len(computation.units))]
-        last_for = INTERVAL
+        interval = INTERVAL
         if self.kept is not None and computation.keys:
-            files, last_for = [self.kept / f"{key}.safetensors" for key in computation.keys], 0.0
-            for other in {*self.kept.glob("*.safetensors*")} - {*files}:
-                other.unlink()
+            interval = 0.0  # every unit is written: a later stage reads it
+            files = [self.kept / f"{key}.safetensors" for key in computation.keys]
+            for unneeded in {*self.kept.glob("*.safetensors*")} - {*files}:
+                unneeded.unlink()
         filed = zip(files, computation.units, strict=True)
         left = [(file, unit) for file, unit in filed if not has_state(file, self.say)]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
             self.say(f"{computation.noun}: continues at {done} of {computation.total}")
-        unwritten, due_at = dict[Path, State](), monotonic() + last_for
+        unwritten = dict[Path, State]()
+        due_at = monotonic() + interval
         with (
             progress_bar(computation.total, computation.noun, done=done) as bar,
             spread(
@@ -124,14 +126,15 @@ class ResumableRunner:
                 is_done=_is_written,
                 helped=lambda unit: bar.update(computation.rows(unit[1])),
                 locks=self.folder / f".{computation.name}.locks",
-            ) as own,
+            ) as not_helped,
         ):
-            for file, unit in own:
+            for file, unit in not_helped:
                 unwritten[file] = computation.compute(unit, bar.update)
                 if monotonic() >= due_at:
-                    has_space = all(keep_state(*each, self.say) for each in unwritten.items())
-                    due_at = monotonic() + (last_for if has_space else INTERVAL)
-                    unwritten = {} if has_space else unwritten
+                    has_space = all(keep_state(file, state, self.say) for file, state in unwritten.items())
+                    due_at = monotonic() + (interval if has_space else INTERVAL)
+                    if has_space:
+                        unwritten = {}
 
         def states() -> Iterator[State]:
             for file in files:

@@ -55,7 +55,8 @@ def spread(
     if load is None or not is_offered() or len(units) < 2:
         yield iter(units)
         return
-    stage, left = os.environ.get("DVC_STAGE", "").replace("/", "_"), dict(enumerate(units))
+    stage = os.environ.get("DVC_STAGE", "").replace("/", "_")
+    left = dict(enumerate(units))
     offer = Path(os.environ[OFFERS], f"{stage}~{secrets.token_hex(4)}.offer")
 
     def own() -> Iterator[U]:

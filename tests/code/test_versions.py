@@ -125,7 +125,7 @@ EDITS: dict[str, tuple[str, str, str, set[str]]] = {
     "the text of an error": ("stages/ingest.py", "Remove its step", "Delete its step", set()),
     "a type annotation": (LOSSES, "prompt_ids_M: torch.Tensor | None", "prompt_ids_M: object", {"teach", "finetune"}),
     "a loss": (LOSSES, "(student_MM.T, targets_MM", "(2 * student_MM.T, targets_MM", {"teach", "finetune"}),
-    "a reader": ("gift_core/datasets/webdataset.py", "if both := sorted(", "if both := list(", {"ingest"}),
+    "a reader": ("gift_core/datasets/webdataset.py", "both = sorted(set(", "both = list(set(", {"ingest"}),
     "a default": ("gift_core/config/replay_options.py", "le=MAX_NAMES)] = 0", "le=MAX_NAMES)] = 1", ALL),
     "the sum of gradients": (
         "gift_core/driving/processes.py", "gradient.copy_(total", "gradient.copy_(2 * total", {"finetune"},

@@ -68,6 +68,7 @@ NOT_RUN = [
     ("docs/presets.md", "# MTIL in order I", "", "an overlay"),
     ("CONTRIBUTING.md", "make test", "make (test|lint|docs)", SUITE),
     ("README.md", "git clone", "", NETWORK),
+    ("CONTRIBUTING.md", "# 1. datasets/new_task.py", "", "parts of functions, before and after"),
     ("README.md", "make repro", "make test", SUITE),
     ("README.md", "make setup", "make (setup|remote)", NETWORK),
     ("README.md", "gift presets", "gift (data|doctor)|make repro", FULL_SIZE),

@@ -51,16 +51,14 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
     if hub and not use_copy:
         raise UserError(f"{location} --hub: the catalogue knows no copy with these counts. Leave out --hub.")
     if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-        what = f"{path} has files already, but not the complete data set"
-        raise UserError(f"{location}: {what}. See `gift data status`, then complete it or move it away.")
+        problem = f"{path} has files already, but not the complete data set"
+        raise UserError(f"{location}: {problem}. See `gift data status`, then complete it or move it away.")
     if use_copy:
-        fetch_hub(row.name, copy_task(row, path), work, Path())
-        if (found := take_inventory(row, path)).state != "complete":
-            raise UserError(f"{location}: the copy in {path} is {found.state}: {'; '.join(found.faults)}. Remove it.")
+        _fetch_copy(row, path, work, location)
         return
     if not hasattr(tarfile, "data_filter"):
-        what = f"Python {platform.python_version()} unpacks tars unsafely. Use 3.10.12, 3.11.4, 3.12 or a newer one"
-        raise UserError(f"{location}: {what}. {how_to_get(row, path)}")
+        problem = f"Python {platform.python_version()} unpacks tars unsafely. Use 3.10.12, 3.11.4, 3.12 or a newer one"
+        raise UserError(f"{location}: {problem}. {how_to_get(row, path)}")
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
     key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
     with work_folder(work, key) as parts, build_folder(path) as temporary:
@@ -70,21 +68,32 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
             if os_errors.explain(error, doing=location) is not None:
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
-            what = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
-            raise UserError(f"{location}: {what}. Try again later. {how_to_get(row, path)}") from None
+            problem = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
+            raise UserError(f"{location}: {problem}. Try again later. {how_to_get(row, path)}") from None
         for archive in row.archives:  # so that the data set is stored and hashed only once
             for file in temporary.rglob(archive.name):
                 if file.suffix in (".gz", ".tar", ".tgz", ".zip"):
                     file.unlink()
-        found = take_inventory(row, temporary)
-        if found.state != "complete":
-            what = f"the unpacked data set is {found.state}: {'; '.join(found.faults)}"
-            raise UserError(f"{location}: {what}. {how_to_get(row, path)}")
+        inventory = take_inventory(row, temporary)
+        if inventory.state != "complete":
+            problem = f"the unpacked data set is {inventory.state}: {'; '.join(inventory.faults)}"
+            raise UserError(f"{location}: {problem}. {how_to_get(row, path)}")
+
+
+def _fetch_copy(row: CatalogueRow, path: Path, work: Path, location: str) -> None:
+    fetch_hub(row.name, copy_task(row, path), work, Path())
+    inventory = take_inventory(row, path)
+    if inventory.state != "complete":
+        faults = "; ".join(inventory.faults)
+        raise UserError(f"{location}: the copy in {path} is {inventory.state}: {faults}. Remove it.")
 
 
 def how_to_get(row: CatalogueRow, path: Path) -> str:
     """Returns a few lines that say which archives to get, from where, and where to put their content."""
-    archives = (f"  {each.name} ({-(-each.bytes // 10**6):,} MB) {each.url or ''}".rstrip() for each in row.archives)
+    archives = []
+    for archive in row.archives:
+        megabytes = -(-archive.bytes // 10**6)  # rounded up
+        archives.append(f"  {archive.name} ({megabytes:,} MB) {archive.url or ''}".rstrip())
     details: tuple[str, ...] = (f"  page: {row.page}", f"  license: {row.license}")
     if row.hub:
         details += (f"  or a copy: gift data fetch {row.name} --hub ({row.hub.repository})",)
@@ -102,7 +111,8 @@ def _download(row: CatalogueRow, folder: Path, parts: Path) -> None:
     try:
         if row.torchvision:
             getattr(datasets, row.torchvision)(folder, download=True)
-        for archive in () if row.torchvision else row.archives:
+            return
+        for archive in row.archives:
             utils.download_and_extract_archive(archive.url, folder, filename=archive.name, md5=archive.md5)
     finally:
         utils._urlretrieve, tarfile.TarFile.extraction_filter = copy, unpack
@@ -118,7 +128,9 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
     address = url.partition("://")[2]  # torchvision tries again with http after an error of https
     part = parts / hashlib.sha256(address.encode()).hexdigest()[:16]
     start = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "gift", **({"Range": f"bytes={start}-"} if start else {})}
+    headers = {"User-Agent": "gift"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
     try:
         answer = urlopen(Request(url, headers=headers), timeout=TIMEOUT_S)
     except HTTPError as error:
@@ -138,6 +150,6 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
             elif time.monotonic() - since > TIMEOUT_S:
                 raise TimeoutError(f"{received:,} bytes in {TIMEOUT_S:.0f} s; the next run continues there")
     if answer.length:
-        what = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
-        raise ConnectionError(what)
+        problem = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
+        raise ConnectionError(problem)
     shutil.move(part, filename)  # perhaps to another disk

@@ -112,8 +112,9 @@ def catalogue_row(name: str, location: str) -> CatalogueRow:
 def _read_row(name: str) -> CatalogueRow:
     text = (files(__package__) / "rows" / f"{name}.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
-    if (other := content.pop("like", None)) is not None:
-        shared = _read_row(other).model_dump(include={"title", "page", "license", "templates", "classes"})
+    like = content.pop("like", None)
+    if like is not None:
+        shared = _read_row(like).model_dump(include={"title", "page", "license", "templates", "classes"})
         content = {**shared, **content}
     # through JSON, whose strict mode accepts a list for a tuple
     return CatalogueRow.model_validate_json(json.dumps({"name": name, **content}))
@@ -129,12 +130,14 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
         return dict(row.classes)
     end = config.first + config.count
     if end > len(row.classes):
-        what = f"first {config.first} and count {config.count} end at class {end}, but {row.name} has"
-        raise UserError(f"{key}.classes: {what} {len(row.classes)}. Write a smaller first or count.")
-    labels, order = tuple(row.classes), list(range(len(row.classes)))
+        problem = f"first {config.first} and count {config.count} end at class {end}, but {row.name} has"
+        raise UserError(f"{key}.classes: {problem} {len(row.classes)}. Write a smaller first or count.")
+    labels = tuple(row.classes)
+    order = list(range(len(labels)))
     if config.order == "benchmark":  # in which class-incremental benchmarks learn the classes
         text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
-        orders = {name: each for name, each in json.loads(text).items() if name != "note"}
+        orders = json.loads(text)
+        del orders["note"]
         order = lookup(orders, row.name, f"{key}.classes.order: benchmark")
         if isinstance(order, int):  # a seed
             order = np.random.RandomState(order).permutation(len(labels)).tolist()
@@ -164,24 +167,25 @@ def catalogue_dataset(name: str, config: CatalogueTaskConfig, *, seed: int, root
     key = f"params.yaml: tasks.{name}"
     location = f"{key}.path: {config.path}"
     row = catalogue_row(config.dataset, f"{key}.dataset")
-    count, has_captions = config.vocabulary_captions, not row.classes
+    count = config.vocabulary_captions
+    has_captions = not row.classes
     require_caption_key(key, count, has_captions=has_captions)
     classes = sliced_classes(row, config.classes, key)
     inventory = take_inventory(row, root / config.path)
-    found, is_whole = inventory.dataset, inventory.state == "complete"
-    what = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}."
+    present = inventory.dataset
+    is_whole = inventory.state == "complete"
+    problem = f"{row.title} is {inventory.state}: {'; '.join(inventory.faults)}."
     remedy = f"`gift data fetch {row.name}` downloads {row.archive_names or 'it'}, or says how to get it."
-    if not is_whole and not (config.allow_partial and any(found.counts.values())):
-        raise UserError(f"{location}: {what} {remedy} A part is enough with allow_partial: true.")
-    train, test = (
-        [sample for sample in samples if has_captions or sample.label in classes]
-        for samples in (found.train, found.test)
-    )
+    if not is_whole and not (config.allow_partial and any(present.counts.values())):
+        raise UserError(f"{location}: {problem} {remedy} A part is enough with allow_partial: true.")
+    train = [sample for sample in present.train if has_captions or sample.label in classes]
+    test = [sample for sample in present.test if has_captions or sample.label in classes]
     if not test or ("train" in row.counts and not train):
         raise UserError(f"{key}: a split has no image of these classes. {remedy}")
     if count is not None:
-        classes = {each: each for each in vocabulary_captions(train or test, count, task=name, seed=seed)}
-    notes = () if is_whole else (what,)
+        captions = vocabulary_captions(train or test, count, task=name, seed=seed)
+        classes = {caption: caption for caption in captions}
+    notes = () if is_whole else (problem,)
     return Dataset(classes, config.templates or row.templates, train, test, notes=notes, has_captions=has_captions)
 
 
@@ -190,17 +194,11 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
 
     Archives are unpacked at different depths: the first of the row's folders with the most required files is read.
     """
-    is_copy, folder = row.hub is not None and (path / COMMIT).is_file(), path
+    is_copy = row.hub is not None and (path / COMMIT).is_file()
+    folder = path
     if not is_copy:
-        lacking = {
-            path / each: [
-                name
-                for name in row.required_files
-                if not (path / each / name).exists() and not (path / each / f"{name}.gz").is_file()
-            ]
-            for each in row.folders
-        }
-        folder = min(lacking, key=lambda each: len(lacking[each]), default=path)
+        lacking = {path / name: _lacking(row, path / name) for name in row.folders}
+        folder = min(lacking, key=lambda candidate: len(lacking[candidate]), default=path)
         required = lacking.get(folder, [])
         if len(required) == len(row.required_files):
             return Inventory("missing", (f"there is no {row.layout}",))
@@ -210,9 +208,16 @@ def take_inventory(row: CatalogueRow, path: Path) -> Inventory:
         splits, absent = samples_of(folder, _read_copy(row, path) if is_copy else READERS[row.name](folder))
     except Exception as error:  # scipy, json, pickle and numpy raise a dozen kinds for a wrong file
         reason = (str(error).splitlines() or [""])[0]
-        what = f"{folder} cannot be read as the official files ({type(error).__name__}: {reason})"
-        return Inventory("wrong", (what,))
+        problem = f"{folder} cannot be read as the official files ({type(error).__name__}: {reason})"
+        return Inventory("wrong", (problem,))
     return _compare(row, splits, absent)
+
+
+def _lacking(row: CatalogueRow, folder: Path) -> list[str]:
+    """The required files that the folder has neither plain nor gzipped."""
+    return [
+        name for name in row.required_files if not (folder / name).exists() and not (folder / f"{name}.gz").is_file()
+    ]
 
 
 def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig | PairsTaskConfig:
@@ -224,12 +229,15 @@ def copy_task(row: CatalogueRow, path: Path) -> HubTaskConfig | PairsTaskConfig:
 
 
 def _read_copy(row: CatalogueRow, path: Path) -> Splits:
-    listing, labels = list_hub(row.name, copy_task(row, path), Path()), list(row.classes)
-    spellings = dict(zip(map(str, range(len(labels))), labels, strict=True)) if row.hub and row.hub.numbered else {}
+    listing = list_hub(row.name, copy_task(row, path), Path())
+    spellings = dict[str, str]()
+    if row.hub and row.hub.numbered:
+        spellings = {str(number): label for number, label in enumerate(row.classes)}
     spellings |= {_spelled(name): label for label, name in row.classes.items()}
-    spellings |= {_spelled(label): label for label in labels}
-    found = {each: spellings.get(_spelled(each), each) for each in {sample.label for sample in listing.samples}}
-    samples = [replace(sample, label=found[sample.label]) for sample in listing.samples]
+    spellings |= {_spelled(label): label for label in row.classes}
+    distinct = {sample.label for sample in listing.samples}
+    label_of = {label: spellings.get(_spelled(label), label) for label in distinct}
+    samples = [replace(sample, label=label_of[sample.label]) for sample in listing.samples]
     return {split: [sample for sample in samples if sample.split == split] for split in SPLITS}
 
 
@@ -241,21 +249,30 @@ def _spelled(name: str) -> str:
 def _compare(row: CatalogueRow, splits: Mapping[str, Sequence[Sample]], absent: Sequence[str]) -> Inventory:
     wrong, partial = list[str](), list[str]()
     samples = [sample for split in SPLITS for sample in splits[split]]
-    if row.classes and (unknown := [sample for sample in samples if sample.label not in row.classes]):
-        splits = {split: [each for each in splits[split] if each.label in row.classes] for split in SPLITS}
+    unknown = [sample for sample in samples if sample.label not in row.classes]
+    train, test = splits["train"], splits["test"]
+    if row.classes and unknown:
+        train = [sample for sample in train if sample.label in row.classes]
+        test = [sample for sample in test if sample.label in row.classes]
         labels = ", ".join(sorted({sample.label for sample in unknown})[:NAMED])
-        what = f"{len(unknown):,} images are of classes that the data set does not have"
-        wrong.append(f"{what}: {labels} (the first: {unknown[0].name})")
+        problem = f"{len(unknown):,} images are of classes that the data set does not have"
+        wrong.append(f"{problem}: {labels} (the first: {unknown[0].name})")
+    dataset = Dataset(row.classes, row.templates, train, test, has_captions=not row.classes)
     for split, expected in row.counts.items():
-        if (count := len(splits[split])) != expected:
-            fault = f"{count:,} of {expected:,} {'training' if split == 'train' else split} images"
-            (wrong if count > expected else partial).append(fault)
+        count = dataset.counts[split]
+        fault = f"{count:,} of {expected:,} {'training' if split == 'train' else split} images"
+        if count > expected:
+            wrong.append(fault)
+        elif count < expected:
+            partial.append(fault)
     if absent:
         partial.append(f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}")
     present = {sample.label for sample in samples}
-    if empty := [label for label in row.classes if label not in present]:
-        what = f"{len(row.classes) - len(empty)} of {len(row.classes)} classes have images"
-        partial.append(f"{what}, none have {', '.join(empty[:NAMED])}")
-    state: State = "wrong" if wrong else "partial" if partial else "complete"
-    dataset = Dataset(row.classes, row.templates, splits["train"], splits["test"], has_captions=not row.classes)
+    empty = [label for label in row.classes if label not in present]
+    if empty:
+        problem = f"{len(row.classes) - len(empty)} of {len(row.classes)} classes have images"
+        partial.append(f"{problem}, none have {', '.join(empty[:NAMED])}")
+    state: State = "partial" if partial else "complete"
+    if wrong:
+        state = "wrong"
     return Inventory(state, (*wrong, *partial), dataset)

@@ -33,7 +33,8 @@ TRAIN_SHARE = 0.8
 
 def samples_of(folder: Path, found: Splits) -> tuple[dict[str, list[Sample]], list[str]]:
     """Returns the samples of each split in their order, and the files that a list names but that do not exist."""
-    splits, absent = {split: list[Sample]() for split in SPLITS}, list[str]()
+    splits = {split: list[Sample]() for split in SPLITS}
+    absent = list[str]()
     for split, items in found.items():
         for item in items:
             if isinstance(item, Sample):
@@ -51,12 +52,13 @@ def samples_of(folder: Path, found: Splits) -> tuple[dict[str, list[Sample]], li
 
 def in_list(folder: Path, file: str, line: str, image: str, *, header: int = 0) -> list[Pair]:
     """Returns the images of a list with one in each line. `line` is a pattern with the groups image and label."""
-    found = list[Pair]()
+    pairs = list[Pair]()
     for text in read_rows(folder / file)[header:]:
-        if (match := re.fullmatch(line, text)) is None:
+        match = re.fullmatch(line, text)
+        if match is None:
             raise ValueError(f"{file} has the line {text[:80]!a}")
-        found.append((match["label"], image.format(match["image"])))
-    return found
+        pairs.append((match["label"], image.format(match["image"])))
+    return pairs
 
 
 def in_folders(folder: Path, images: str, pattern: str) -> list[Pair]:
@@ -84,7 +86,8 @@ def _png(image: np.ndarray) -> bytes:
 
 def read_rows(path: Path) -> list[str]:
     """Returns the lines of the file without spaces around them, without empty ones."""
-    return [stripped for line in path.read_text(encoding="utf-8").splitlines() if (stripped := line.strip())]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line]
 
 
 def read_mat(path: Path) -> dict[str, Any]:
@@ -105,20 +108,22 @@ def split_80_20(items: Sequence[Pair]) -> Splits:
     """
     n = len(items)
     bits = np.random.RandomState(SPLIT_SEED).randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32).tolist()
-    order, count = list(range(n)), int(TRAIN_SHARE * n)
+    order = list(range(n))
     for index, sampled in enumerate(bits):
-        other = index + sampled % (n - index)
-        order[index], order[other] = order[other], order[index]
+        swapped = index + sampled % (n - index)
+        order[index], order[swapped] = order[swapped], order[index]
+    count = int(TRAIN_SHARE * n)
     return {
-        split: [items[index] for index in sorted(each)]
-        for split, each in zip(SPLITS, (order[:count], order[count:]), strict=True)
+        "train": [items[index] for index in sorted(order[:count])],
+        "test": [items[index] for index in sorted(order[count:])],
     }
 
 
 def read_lists(lists: str, line: str, image: str, folder: Path, *, train: str = "train") -> Splits:
     """Returns the images of two lists (in_list): `lists` is their path with {} for the split."""
     return {
-        split: in_list(folder, lists.format(each), line, image) for split, each in (("train", train), ("test", "test"))
+        "train": in_list(folder, lists.format(train), line, image),
+        "test": in_list(folder, lists.format("test"), line, image),
     }
 
 
@@ -165,34 +170,35 @@ class _Unpickler(pickle.Unpickler):
 
 def read_cub(folder: Path) -> Splits:
     """Caltech-UCSD Birds: a list of images, "<number> <class>/<file>", and one that says which are for training."""
-    names, is_train = (
-        dict(line.split(" ", 1) for line in read_rows(folder / f"{name}.txt"))
-        for name in ("images", "train_test_split")
-    )
-    return {
-        split: [(name.split("/")[0], f"images/{name}") for number, name in names.items() if is_train[number] == value]
-        for split, value in (("train", "1"), ("test", "0"))
-    }
+    names = dict(line.split(" ", 1) for line in read_rows(folder / "images.txt"))
+    is_train = dict(line.split(" ", 1) for line in read_rows(folder / "train_test_split.txt"))
+
+    def split(value: str) -> list[Pair]:
+        return [(name.split("/")[0], f"images/{name}") for number, name in names.items() if is_train[number] == value]
+
+    return {"train": split("1"), "test": split("0")}
 
 
 def read_flowers(folder: Path) -> Splits:
     """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
     labels: list[int] = np.atleast_1d(read_mat(folder / "imagelabels.mat")["labels"]).tolist()
     splits = read_mat(folder / "setid.mat")
-    from_1 = {split: np.atleast_1d(splits[name]).tolist() for split, name in (("train", "trnid"), ("test", "tstid"))}
-    return {
-        split: [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in numbers]
-        for split, numbers in from_1.items()
-    }
+
+    def split(name: str) -> list[Pair]:
+        numbers = np.atleast_1d(splits[name]).tolist()  # from 1
+        return [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in numbers]
+
+    return {"train": split("trnid"), "test": split("tstid")}
 
 
 def read_food(folder: Path) -> Splits:
     """Food-101: one JSON file per split, {class: [image without .jpg, ...]}."""
-    lists = {split: parse_json((folder / "meta" / f"{split}.json").read_bytes()) for split in SPLITS}
-    return {
-        split: [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
-        for split, classes in lists.items()
-    }
+
+    def split(name: str) -> list[Pair]:
+        classes = parse_json((folder / "meta" / f"{name}.json").read_bytes())
+        return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
+
+    return {"train": split("train"), "test": split("test")}
 
 
 def read_gtsrb(folder: Path) -> Splits:

@@ -65,7 +65,8 @@ def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | in
     of 10 tokens. UserError where a row does not fit in the context, where fewer different rows exist, and where the
     text tower does not read its feature at the end token.
     """
-    tower, empty_L = causal_tower(clip.model), clip.tokenizer([""])[0]  # [start, end, padding ...]
+    tower = causal_tower(clip.model)
+    empty_L = clip.tokenizer([""])[0]  # [start, end, padding ...]
     if length + 2 > len(empty_L):
         needed = f"{length} tokens with start and end need {length + 2} positions, but the context has {len(empty_L)}"
         raise UserError(f"{KEY}: {needed}. Set length to {len(empty_L) - 2} or less.")
@@ -75,7 +76,8 @@ def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | in
         if len(ordinary) ** length < count:
             kinds = f"only {len(ordinary) ** length} different rows of {length} tokens exist"
             raise UserError(f"{KEY}: count is {count}, but {kinds}. Lower count or raise length.")
-        generator, rows = np.random.default_rng(seed_for(*names, "random tokens")), dict[tuple[int, ...], None]()
+        generator = np.random.default_rng(seed_for(*names, "random tokens"))
+        rows = dict[tuple[int, ...], None]()  # the different ones, in their order
         while len(rows) < count:  # a row that was sampled before is sampled again
             sampled = ordinary[generator.integers(len(ordinary), size=(count - len(rows), length))]
             rows |= dict.fromkeys(map(tuple, sampled.tolist()))
@@ -84,6 +86,6 @@ def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | in
         rows_PL[:, length + 2 :] = empty_L[-1]
     ends_P = end_positions(clip.model, rows_PL)
     if ends_P is None or not bool((ends_P == length + 1).all()):
-        what = "it needs a text tower with causal attention that reads its feature at the end token, like CLIP's"
-        raise UserError(f"{KEY}: {what}. This model's is different. Set replay.texts.kind to classes.")
+        problem = "it needs a text tower with causal attention that reads its feature at the end token, like CLIP's"
+        raise UserError(f"{KEY}: {problem}. This model's is different. Set replay.texts.kind to classes.")
     return trim_rows(clip.model, rows_PL).to(clip.device)

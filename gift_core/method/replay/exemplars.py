@@ -98,6 +98,7 @@ def choose_exemplars(
     for label, prompt in enumerate(class_prompts(info.class_names, info.templates)):
         members = (labels_N == label).nonzero().flatten()
         for rank, index in enumerate(members[herding(features_ND[members], share)].tolist()):
-            key, image = f"{info.name}-{label:04d}-{rank:04d}", images[index].read()
-            kept.append(Exemplar(key, info.name, label, info.class_names[label], prompt, rank, image))
+            key = f"{info.name}-{label:04d}-{rank:04d}"
+            name = info.class_names[label]
+            kept.append(Exemplar(key, info.name, label, name, prompt, rank, images[index].read()))
     return kept

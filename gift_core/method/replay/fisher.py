@@ -102,9 +102,11 @@ class Squares:
                 "folder), and set training.replay_batch_size to 2 or more."
             )
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
-        compute, load = partial(self.of_range, clip), partial(loaded, load_clip, self.of_range) if load_clip else None
+        compute = partial(self.of_range, clip)
+        load = partial(loaded, load_clip, self.of_range) if load_clip else None
         fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
-        sums, diagonals = run(fisher).tensors, Tensors()
+        sums = run(fisher).tensors
+        diagonals = Tensors()
         for name in clip.trainable():
             # on the device: a GPU divides with other last bits than a CPU
             diagonal = sums.pop(name).to(clip.device).div_(count)
@@ -121,12 +123,14 @@ class Squares:
         weights = {name: value.detach() for name, value in clip.trainable().items()}
         # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
         sums = {name: torch.zeros_like(value) for name, value in weights.items()}
-        pixels_MCHW, tokens_ML = self.pixels_of(clip, pairs), self.tokens_ML[pairs.start : pairs.stop]
+        pixels_MCHW = self.pixels_of(clip, pairs)
+        tokens_ML = self.tokens_ML[pairs.start : pairs.stop]
         # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
         clip.model.eval()
         with sdpa_kernel(SDPBackend.MATH):
             for batch in batch_slices(len(pairs), self.batch_size):
-                images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), tokens_ML[batch].to(clip.device)
+                images_BCHW = normalize(clip, pixels_MCHW[batch])
+                tokens_BL = tokens_ML[batch].to(clip.device)
                 pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
                 for gradients in ESTIMATORS[self.estimator](pair_loss, weights, rows):
                     while gradients:  # each is freed at once, since the next ones need the memory
@@ -211,7 +215,8 @@ class _Towers(torch.nn.Module):
 
     def __init__(self, clip: Clip) -> None:
         super().__init__()
-        self.model, self._clip = clip.model, replace(clip, precision="fp32")
+        self.model = clip.model
+        self._clip = replace(clip, precision="fp32")
 
     def forward(self, images_NCHW: torch.Tensor, tokens_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns unit features [N, D] of images and of texts."""

@@ -60,7 +60,8 @@ class PairedStepReplay(StepReplay[P]):
 
     def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs and of the vocabulary, and Fisher diagonals if the options ask for them."""
-        size, texts, fisher = self.sampling.encode_batch_size, self.texts(), self.options.fisher
+        size = self.sampling.encode_batch_size
+        texts = self.texts()
         features, prompts = encode_pairs(teacher, self.pairs(), batch_size=size, run=run)
         write_features(folder / FEATURES, features)
         summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
@@ -68,6 +69,7 @@ class PairedStepReplay(StepReplay[P]):
             vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
             write_features(folder / TEXT_FEATURES, vocabulary)
             summary += f", {len(vocabulary.texts)} texts in the vocabulary"
+        fisher = self.options.fisher
         if fisher is None:
             return summary
         _, prompts, images = columns_of(self.pairs_of_step())
@@ -114,9 +116,9 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
 
     def hashes(self) -> dict[str, str]:
         """A manifest holds the hash of every shard."""
-        own = {"shards": hash_of(self.source.shards / MANIFEST, "synthesize")}
+        of_step = {"shards": hash_of(self.source.shards / MANIFEST, "synthesize")}
         kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder in self._kept}
-        return own | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
+        return of_step | kept | {"vocabulary": hash_of(self.source.vocabulary, VOCABULARY_STAGES)}
 
     def texts(self) -> list[str]:
         """Returns the class names of the vocabulary, each in its first template."""

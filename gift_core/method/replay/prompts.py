@@ -28,8 +28,8 @@ def all_templates(entry: VocabularyEntry, random: np.random.Generator, captions:
 
 def class_captions(entry: VocabularyEntry, random: np.random.Generator, captions: Captions) -> str:
     """Returns a caption of the class, all equally likely, or its first template if it has none."""
-    found = captions.by_class.get(entry.class_name, entry.templates[:1])
-    return found[random.integers(len(found))]
+    possible = captions.by_class.get(entry.class_name, entry.templates[:1])
+    return possible[random.integers(len(possible))]
 
 
 STRATEGIES: Mapping[str, Strategy] = {

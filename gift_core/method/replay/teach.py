@@ -29,7 +29,8 @@ REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
 def replay_of(config: Config, layout: Layout, method: str, task: str) -> StepReplay[Any]:
     """Returns the replay of a step of a method. Its seed depends on the task only: all methods see the same."""
     position = config.position(task)
-    earlier, after = [step.task for step in config.sequence[:position]], config.sequence[position].after
+    earlier = [step.task for step in config.sequence[:position]]
+    after = config.sequence[position].after
     source = ReplaySource(
         root=layout.root,
         tasks=tuple(map(layout.task, [*earlier, task])),
@@ -55,7 +56,8 @@ def teach(
     These are the features of the replayed images and texts, the Fisher diagonals where `replay.fisher` asks for them,
     and source.json with `read`, the hashes of the replay.
     """
-    images, summary = replay.options.images, replay.teach(teacher, folder, run)
+    images = replay.options.images
+    summary = replay.teach(teacher, folder, run)
     computed_with = None if images == "none" else environment(teacher.clip.device)
     write_source(folder, replay=images, read=read, model=teacher.model, environment=computed_with)
     return summary

@@ -37,7 +37,8 @@ def encode_pairs(
     The images go through the evaluation transform, so their features are constant for the task. Each distinct prompt is
     encoded once. Only a few images are in memory.
     """
-    clip, (keys, prompts, images) = teacher.clip, columns_of(pairs)
+    clip = teacher.clip
+    keys, prompts, images = columns_of(pairs)
     image_MD = features_of_images(clip, images, batch_size=batch_size, run=run, load_clip=teacher.load_clip)
     numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
     text_PD = features_of_texts(clip, tokenize(clip, list(numbers)), batch_size=batch_size, run=run)
@@ -87,7 +88,8 @@ def features_of_images(
     With `load_clip`, which loads the same model, other processes can compute some of them.
     """
     load = None if load_clip is None else partial(loaded, load_clip, _encode_images, images, batch_size)
-    compute, units = partial(_encode_images, clip, images, batch_size), ranges(len(images), BATCHES * batch_size)
+    compute = partial(_encode_images, clip, images, batch_size)
+    units = ranges(len(images), BATCHES * batch_size)
     return _joined(run(Computation(name, units, compute, load=load, noun=name)), clip)
 
 

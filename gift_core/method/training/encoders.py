@@ -41,7 +41,8 @@ class GradientCache:
     """
 
     def __init__(self, clip: Clip, size: int | None) -> None:
-        self._clip, self._size = clip, size
+        self._clip = clip
+        self._size = size
         self._passes: list[Callable[[], None]] = []  # the second pass of each group of rows that were encoded
 
     def backward(self, loss: torch.Tensor) -> None:

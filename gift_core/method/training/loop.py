@@ -118,7 +118,8 @@ class TrainingRun:
         the penalty is added last, to gradients without the scale.
         """
         self.update.optimizer.zero_grad()
-        encoders, losses = self.encoders, dict[str, torch.Tensor]()
+        encoders = self.encoders
+        losses = dict[str, torch.Tensor]()
         images, tokens = partial(encoders.encode, encode_images), partial(encoders.encode, encode_tokens)
         if replayed is not None:
             features = PairFeatures(replayed, images, tokens, self.clip.scale)
@@ -203,25 +204,25 @@ def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> N
 
     Also if a loss reaches nothing that is trained.
     """
-    own = own_random_numbers(clip.device)
-    with _checkpointing(clip, training), own, training_mode(clip, method.trains) as trained:
+    random = own_random_numbers(clip.device)  # new adapters take some
+    with _checkpointing(clip, training), random, training_mode(clip, method.trains) as trained:
         method.rate_factors(clip, trained.parameters)
         for name, loss in method.losses.items():
             sides = sides_of(loss.function)
             if sides and not sides & trained.sides:
-                what = f"it is a loss of the {'/'.join(sides)} tower, of which nothing is trained"
-                raise UserError(f"losses.{name}: {what}. Remove it, or train that tower (trains).")
+                problem = f"it is a loss of the {'/'.join(sides)} tower, of which nothing is trained"
+                raise UserError(f"losses.{name}: {problem}. Remove it, or train that tower (trains).")
 
 
 def as_number(value: torch.Tensor, name: str) -> torch.Tensor:
     """Returns the value of the loss called `name`. UserError unless it is a tensor without dimensions."""
-    if isinstance(value, torch.Tensor) and not value.ndim:
+    if not isinstance(value, torch.Tensor):
+        shown, remedy = f"a {type(value).__name__}", "Return a tensor, with its gradient"
+    elif value.ndim:
+        shown, remedy = f"{[*value.shape]} {value.dtype}", "Return its mean: value.mean()"
+    else:
         return value
-    found = f"{[*value.shape]} {value.dtype}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-    remedy = (
-        "Return its mean: value.mean()" if isinstance(value, torch.Tensor) else "Return a tensor, with its gradient"
-    )
-    raise UserError(f"losses.{name}: it returns {found}, expected one number. {remedy}.")
+    raise UserError(f"losses.{name}: it returns {shown}, expected one number. {remedy}.")
 
 
 def require_gradient(value: torch.Tensor, name: str) -> None:
