@@ -17,6 +17,7 @@ from .commands.edit_params import add_method, add_task, methods, remove_method, 
 from .commands.models import export, merge, release
 from .commands.predict import predict, test
 from .commands.project import docs, init, presets, use
+from .commands.rehearse import rehearse
 from .commands.run import run
 from .commands.search import search
 from .commands.sharing import gate, get, hub, merge_lock, remote, share
@@ -40,8 +41,8 @@ STAGES = (
 )  # fmt: skip
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
-        init, run, why, show, predict, test, merge, export, add_task, methods, add_method, remove_task, remove_method,
-        search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
+        init, doctor, rehearse, run, why, show, predict, test, merge, export, add_task, methods, add_method,
+        remove_task, remove_method, search, release, metrics, compare, presets, use, verify, docs, clean,
     ),
     "Working together": (remote, get, share, gate),
 }  # fmt: skip

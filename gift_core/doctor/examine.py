@@ -21,9 +21,8 @@ from gift_core.doctor.inputs import (
     check_reference,
     check_trained,
 )
-from gift_core.doctor.memory_estimate import check_memory, memory_of
-from gift_core.doctor.storage import check_disk, check_dvc
-from gift_core.doctor.time_estimate import check_time
+from gift_core.doctor.measured_needs import check_device, check_disk, check_memory, check_time, memory_of
+from gift_core.doctor.storage import check_dvc
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural
 
@@ -50,7 +49,7 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
     (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
     (DATA, check_data), (DATA, check_classes), (DATA, check_reference),
-    (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
+    (MEMORY, check_device), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
 
 
