@@ -22,7 +22,7 @@ def loop_notes(counts: Iterable[Counted]) -> list[dict[str, Any]]:
     for name, same in loops.items():
         total = sum(each.counted for each in same)
         seconds = sum(each.counted * each.unit_seconds for each in same) / max(1, total)
-        notes.append({"of": name, "loops": len(same), "count": total, "unit_seconds": round(seconds, 7)})
+        notes.append({"of": name, "count": total, "unit_seconds": round(seconds, 7)})
     return notes
 
 
