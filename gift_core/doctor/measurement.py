@@ -126,7 +126,7 @@ class Measurement:
 
 def read_measurement(root: Layout) -> Measurement | None:
     """Returns what the last rehearsal of the project measured, None without one."""
-    with suppress(OSError, ValueError, TypeError):  # there is none, or one of another version
+    with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or one of another version
         content = read_json_file(root.measured())
         lists = {name: tuple(content[name]) for name in ("methods", "tasks", "stages", "failures")}
         return Measurement(**{**content, **lists})
