@@ -47,16 +47,18 @@ def main() -> None:
 def compared(project: Project) -> list[str]:
     """Returns the lines of a table: kind of stage, seconds and GiB by the rehearsal and by the run, and their ratios.
 
-    The memory is the highest peak of a kind.
+    The memory is the highest peak of a kind. Only stages that ran count.
     """
     measured, layout = read_measurement(Layout(project.root)), Layout(project.root)
     assert measured is not None, "rehearse first"
     rows: dict[str, list[float]] = {}
     for kind, stages in by_kind(whole_needs(measured, project)).items():
-        row = rows.setdefault(kind, [0.0] * 4)
         for each in stages:
             name = "-".join(part for part in (each.method, each.task) if part) or each.stage
-            run = read_json_file(layout.timings() / each.stage / f"{name}.json")
+            file = layout.timings() / each.stage / f"{name}.json"
+            if not file.is_file():
+                continue
+            run, row = read_json_file(file), rows.setdefault(kind, [0.0] * 4)
             where = "gpu" if each.uses_gpu else "process"
             row[0] += each.seconds - measured.overhead
             row[1] += run["seconds"]

@@ -41,8 +41,15 @@ def peak_memory() -> dict[str, int]:
         peaks["process"] = unit * sum(resource.getrusage(user).ru_maxrss for user in users)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        device = torch.cuda.current_device()
-        free, total = torch.cuda.mem_get_info(device)
-        outside = total - free - torch.cuda.memory_reserved(device)
-        peaks["gpu"] = torch.cuda.max_memory_reserved(device) + outside
+        peaks["gpu"] = max(map(_peak_of_gpu, range(torch.cuda.device_count())))
     return peaks
+
+
+def _peak_of_gpu(device: int) -> int:
+    import torch
+
+    reserved = torch.cuda.max_memory_reserved(device)
+    if reserved == 0:
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return reserved + total - free - torch.cuda.memory_reserved(device)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs
+from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs, whole_seconds
 from gift_core.doctor.storage import NO_SPACE, cache_folders
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -103,17 +103,22 @@ def is_made(layout: Layout, needs: StageNeeds) -> bool:
 
 def check_device(project: Project) -> Iterator[Finding]:
     """Yields whether there are as many GPUs as settings ask for, and a warning of float16 images on a CPU."""
+    config = project.config
+    generates = any(config.methods[name].replay.reads == "synthetic" for name in config.run.methods)
+    in_half = generates and config.generator.dtype == "float16"
+    if not in_half and config.training.processes == 1:
+        return
     from gift_core.computation import require_devices, resolve_device
 
-    device = resolve_device(project.config.run.device)
+    device = resolve_device(config.run.device)
     try:
-        require_devices(device, project.config.training.processes)
+        require_devices(device, config.training.processes)
     except UserError as error:
         yield Finding("training.processes", "fail", str(error))
-    generates = any(project.config.methods[name].replay.reads == "synthetic" for name in project.config.run.methods)
-    if generates and device.type == "cpu" and project.config.generator.dtype == "float16":
-        what = "generator.dtype is float16, which is very slow on a CPU"
-        yield Finding("device", "warn", what, "Use a GPU, or `dvc pull` images that were generated elsewhere.")
+    if in_half and device.type == "cpu":
+        what = "generator.dtype is float16, which is very slow on a CPU: such an experiment takes days"
+        remedy = "Use a GPU, or try photos on a CPU (gift use laptop), or the miniature (gift use mini)."
+        yield Finding("device", "warn", what, remedy)
 
 
 def check_memory(project: Project) -> Iterator[Finding]:
@@ -206,8 +211,11 @@ def _disk_finding(folders: Sequence[Path], needed: int) -> Finding:
 def stage_times(project: Project) -> dict[Path, float]:
     """Returns {file with the run time of a stage: the seconds that it takes by the measurement}, {} without one."""
     measured, _ = valid_measurement(project)
+    if measured is None:
+        return {}
     times = {}
-    for each in whole_needs(measured, project) if measured else ():
-        name = "-".join(part for part in (each.method, each.task) if part) or each.stage
-        times[Layout(project.root).timings() / each.stage / f"{name}.json"] = each.seconds
+    for row in measured.stages:
+        name = "-".join(part for part in (row["method"], row["task"]) if part) or row["stage"]
+        file = Layout(project.root).timings() / row["stage"] / f"{name}.json"
+        times[file] = whole_seconds(row, measured, project)
     return times

@@ -14,6 +14,7 @@ from typing import Any
 from gift_core.config.experiment import Config
 from gift_core.datasets.captions import base_vocabulary
 from gift_core.doctor.finding import Project
+from gift_core.doctor.inputs import model_config_of
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
@@ -164,18 +165,47 @@ def stage_seconds(config: Config) -> float:
 
 def whole_needs(measured: Measurement, project: Project) -> list[StageNeeds]:
     """Returns what each rehearsed stage takes with all the work that the settings ask for."""
-    images = {row["task"]: row["images"] for row in measured.stages if row["stage"] == "ingest"}
+    images = images_of(measured)
     needs = []
     for row in measured.stages:
-        factors = {loop["of"]: _factor(row, loop["of"], images, project) for loop in row["loops"]}
-        more = sum((factors[loop["of"]] - 1) * loop["count"] * loop["unit_seconds"] for loop in row["loops"])
-        seconds = row["seconds"] + measured.overhead + max(0.0, more)
-        growth = row["images"]["of_bytes"] if row["stage"] == "ingest" else max(factors.values(), default=1.0)
+        factors = [_factor(row, loop["of"], images, project) for loop in row["loops"]]
+        growth = row["images"]["of_bytes"] if row["stage"] == "ingest" else max(factors, default=1.0)
         grows = row["bytes"] - row["fixed_bytes"] if row["stage"] in ("ingest", "synthesize", "teach") else 0
         size = int(row["bytes"] + (growth - 1) * grows)
         key = row["stage"], row["method"], row["task"]
-        needs.append(StageNeeds(*key, seconds, size, row["peak_bytes"]))
+        cached = _cached_bytes(row, images, project)
+        peaks = {**row["peak_bytes"], "process": row["peak_bytes"].get("process", 0) + cached}
+        needs.append(StageNeeds(*key, whole_seconds(row, measured, project), size, peaks))
     return needs
+
+
+def images_of(measured: Measurement) -> dict[str, dict[str, Any]]:
+    """Returns by task how many images there are of each split, and how many of them were rehearsed."""
+    return {row["task"]: row["images"] for row in measured.stages if row["stage"] == "ingest"}
+
+
+def whole_seconds(row: Mapping[str, Any], measured: Measurement, project: Project) -> float:
+    """Returns the time of a stage with all its work, and with what Python and DVC take for it."""
+    images = images_of(measured)
+    factors = [_factor(row, loop["of"], images, project) for loop in row["loops"]]
+    pairs = zip(factors, row["loops"], strict=True)
+    more = sum((factor - 1) * loop["count"] * loop["unit_seconds"] for factor, loop in pairs)
+    return float(row["seconds"] + measured.overhead + max(0.0, more))
+
+
+def _cached_bytes(row: Mapping[str, Any], images: Mapping[str, Any], project: Project) -> int:
+    """The pixels that a stage keeps in memory of the images that were not rehearsed (gift_core.clip.images)."""
+    split = {"finetune": "train", "evaluate": "test"}.get(row["stage"])
+    config = model_config_of(project)
+    if split is None or config is None:
+        return 0
+    from gift_core.clip.batches import CACHED_SIDE
+    from gift_core.clip.images import CACHE_BYTES
+
+    found, training = images[row["task"]], project.config.training
+    seen = min(found[split], training.iterations * training.batch_size) if split == "train" else found[split]
+    side = config["vision_cfg"]["image_size"] * (CACHED_SIDE if split == "train" else 1)
+    return min(CACHE_BYTES, int(max(0, seen - found[f"few_{split}"]) * 3 * side**2))
 
 
 def _factor(row: Mapping[str, Any], loop: str, images: Mapping[str, Any], project: Project) -> float:

@@ -31,7 +31,7 @@ DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path) -> dict[str, float]:
     """Returns the time of each stage: of its last run, or else by the last rehearsal. 0 where nobody knows it."""
-    known, measured = pipeline.expected_seconds(), dict[Path | None, float]()
+    known, measured = pipeline.expected_seconds(), dict[Path, float]()
     if any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names):
         from gift_core.config.loading import load_config
         from gift_core.doctor.finding import Project
@@ -39,11 +39,8 @@ def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path
 
         with suppress(GiftError, ImportError, OSError, ValueError):  # the stage says what is wrong
             measured |= stage_times(Project(Path().absolute(), load_config(params), is_active=True))
-    return {
-        name: DVC_SECONDS + known.get(name, measured.get(pipeline.timing(name), 0.0))
-        for name in names
-        if pipeline.command(name)
-    }
+    files = {name: pipeline.timing(name) or Path() for name in names if pipeline.command(name)}
+    return {name: DVC_SECONDS + known.get(name, measured.get(file, 0.0)) for name, file in files.items()}
 
 
 def describe(number: int, of: int, left: float, *, done: float, elapsed: float) -> str:

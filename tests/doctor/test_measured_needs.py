@@ -41,7 +41,8 @@ def measured(project: Project, *rows: dict[str, Any], **changes: Any) -> Project
     """Writes what a rehearsal of letters and gift would have written, and returns the project as the active one."""
     methods, tasks = ("gift",), ("letters",)
     settings = deciding(project.config, methods, tasks)
-    found = Measurement("2026-12-01 12:00", "cpu (2 cores)", 30.0, 0.5, methods, tasks, settings, rows or ROWS, ())
+    stages = (ROWS[0], *rows) if rows else ROWS
+    found = Measurement("2026-12-01 12:00", "cpu (2 cores)", 30.0, 0.5, methods, tasks, settings, stages, ())
     write_json(Layout(project.root).measured(), asdict(replace(found, **changes)))
     return replace(project, is_active=True)
 
@@ -81,7 +82,7 @@ def only(findings: Any, subject: str) -> Finding:
 
 
 def test_a_peak_that_the_device_does_not_have_is_a_fail_with_the_settings_that_save_memory(project: Project) -> None:
-    project = measured(project, row("finetune", "gift", peak_bytes={"process": 10**15}), ROWS[0])
+    project = measured(project, row("finetune", "gift", peak_bytes={"process": 10**15}))
     found = only(check_memory(project), "memory of finetune")
     assert (found.mark, "up to 1000000.0 GB (gift letters)" in found.found) == ("fail", True)
     assert "training.micro_batch_size: 16" in found.remedy and "measured 2026-12-01 12:00" in found.found
@@ -91,7 +92,7 @@ def test_a_disk_that_is_too_small_fails_and_a_tenth_must_be_to_spare(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, marks = measured(project, row("finetune", "gift", bytes=1000)), []
-    for free in (1999, 2100, 2201):  # in the project and the cache
+    for free in (9999, 10_500, 11_001):  # 1000 and 4000, in the project and the cache
         monkeypatch.setattr(measured_needs.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
         info, finding = check_disk(project)
         marks.append(finding.mark)
@@ -108,6 +109,7 @@ def test_days_on_a_cpu_are_a_fail_also_in_a_quick_check_and_what_has_its_output_
     gpu = row("finetune", "gift", seconds=25 * HOUR, peak_bytes={"gpu": GIGA, "process": GIGA})
     assert only(check_time(measured(project, gpu)), "time").mark == "ok"
     Layout(project.root).model("gift", "letters").mkdir(parents=True)
+    write_json(Layout(project.root).task("letters") / "task.json", {})
     found = only(check_time(measured(project, row("finetune", "gift", seconds=25 * HOUR))), "time")
     assert found.found.startswith("about 25 hours on cpu (2 cores) from scratch; every stage has its output")
 
