@@ -21,7 +21,7 @@ PARAMS = yaml.safe_load(first_params())
 ORDER = [
     {"errors", "layout", "published", "quantities", "seeds", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
-    {"computation", "provenance"},
+    {"computation", "measuring", "provenance"},
     {"work"},
     {"config", "execution"},
     {"artifacts"},
