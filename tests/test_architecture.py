@@ -42,13 +42,13 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_160,
-    "gift_core/*.py": 940,
+    "benchmarks": 3_050,
+    "gift_core/*.py": 1_040,
     "gift_core/artifacts": 2_010,
     "gift_core/clip": 1_890,
-    "gift_core/config": 2_280,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_090,
-    "gift_core/doctor": 1_550,
+    "gift_core/config": 2_290,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_110,
+    "gift_core/doctor": 1_260,
     "gift_core/driving": 370,
     "gift_core/execution": 370,
     "gift_core/generators": 750,
@@ -65,7 +65,7 @@ BUDGET = {
     "gift_core/use": 510,
     "gift_core/work": 880,
     "recipes": 530,
-    "stages": 5_530,
+    "stages": 5_890,
     "tests": 21_330,  # with what docs/adding_a_method.md adds
 }
 
