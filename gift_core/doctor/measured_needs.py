@@ -1,6 +1,6 @@
 """Whether the experiment fits this machine, by what a rehearsal measured: time, memory and disk.
 
-Nothing is predicted: without a measurement that holds, one line says how to get it.
+Without a measurement that holds, one line says how to get it.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def check_memory(project: Project) -> Iterator[Finding]:
 
 
 def _memory_finding(kind: str, largest: StageNeeds, where: str, memory: DeviceMemory, since: str) -> Finding:
-    peak, name = largest.peaks[where], " ".join(each for each in largest.key[1:] if each)
-    found = f"up to {byte_size(peak)}{f' ({name})' if name else ''}; {memory.name} has {byte_size(memory.total)}, "
+    peak, name = largest.peaks[where], " ".join(each for each in largest.key if each)
+    found = f"up to {byte_size(peak)} ({name}); {memory.name} has {byte_size(memory.total)}, "
     found += f"{byte_size(memory.free)} free; {since}"
     if peak <= memory.free:
         return Finding(f"memory of {kind}", "ok", found)
@@ -192,7 +192,9 @@ def check_disk(project: Project) -> Iterator[Finding]:
         yield Finding("disk", "info", f"{byte_size(shutil.disk_usage(project.root).free)} free; {since}")
         return
     needs, layout = whole_needs(measured, project), Layout(project.root)
-    sizes = {kind: sum(each.bytes for each in needs if each.stage in stages) for kind, stages in KINDS.items()}
+    sizes = dict.fromkeys(KINDS, 0)
+    for kind, stages in KINDS.items():
+        sizes[kind] += sum(each.bytes for each in needs if each.stage in stages)
     parts = ", ".join(f"{name} {byte_size(size)}" for name, size in sizes.items())
     yield Finding("disk", "info", f"artifacts: {byte_size(sum(sizes.values()))} ({parts}); {since}")
     missing = sum(each.bytes for each in needs if not (project.is_active and is_made(layout, each)))

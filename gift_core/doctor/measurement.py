@@ -96,7 +96,8 @@ class Measurement:
         settings: what `deciding` returned.
         stages: {"stage", "method", "task", "seconds", "loops", "peak_bytes", "bytes", "fixed_bytes"} and of ingest
             "images", for each stage that ran to its end.
-        failures: {"stage": "finetune@gift-step2", "error", "after_seconds", "skipped"} of each that failed.
+        failures: {"stage": "finetune@gift-step2", "error", "done", "skipped"} of each that failed: how many of `stages`
+            come before it, and how many stages depend on it.
     """
 
     date: str
@@ -113,9 +114,9 @@ class Measurement:
         """Returns what has changed of the settings that decide: "training", "methods.gift", ..."""
         now, changed = deciding(config, self.methods, self.tasks), list[str]()
         for name, then in self.settings.items():
-            rows = {key for key in then if then[key] != now[name].get(key)} if name in ("methods", "tasks") else ()
-            changed += [f"{name}.{row}" for row in sorted(rows)]
-            if not rows and then != now[name]:
+            if name in ("methods", "tasks"):
+                changed += [f"{name}.{row}" for row in then if then[row] != now[name][row]]
+            elif then != now[name]:
                 changed.append(name)
         return changed
 
@@ -136,14 +137,15 @@ def read_measurement(root: Layout) -> Measurement | None:
 
 def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     """Returns the measurement, if it holds for the experiment, and since when; or else what there is to do."""
-    found, remedy = read_measurement(Layout(project.root)), f"gift rehearse (about {expected_minutes(project.config)})"
-    if not project.is_active:
-        remedy = remedy.replace("rehearse", f"rehearse --preset {project.config.experiment}", 1)
+    found = read_measurement(Layout(project.root))
+    preset = "" if project.is_active else f" --preset {project.config.experiment}"
+    remedy = f"gift rehearse{preset} (about {expected_minutes(project.config)})"
     if found is None:
         return None, f"not measured: {remedy}"
     if changed := found.changed(project.config):
         return None, f"not measured since {first_names(changed)} changed in params.yaml ({found.date}): {remedy}"
-    without = f", without {first_names(missing)}" if (missing := found.missing(project.config)) else ""
+    missing = found.missing(project.config)
+    without = f", without {first_names(missing)}" if missing else ""
     return found, f"measured {found.date}{without}"
 
 

@@ -84,7 +84,7 @@ def only(findings: Any, subject: str) -> Finding:
 def test_a_peak_that_the_device_does_not_have_is_a_fail_with_the_settings_that_save_memory(project: Project) -> None:
     project = measured(project, row("finetune", "gift", peak_bytes={"process": 10**15}))
     found = only(check_memory(project), "memory of finetune")
-    assert (found.mark, "up to 1000000.0 GB (gift letters)" in found.found) == ("fail", True)
+    assert (found.mark, "up to 1000000.0 GB (finetune gift letters)" in found.found) == ("fail", True)
     assert "training.micro_batch_size: 16" in found.remedy and "measured 2026-12-01 12:00" in found.found
 
 
