@@ -139,7 +139,9 @@ def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     """Returns the measurement, if it holds for the experiment, and since when; or else what there is to do."""
     found = read_measurement(Layout(project.root))
     preset = "" if project.is_active else f" --preset {project.config.experiment}"
-    remedy = f"gift rehearse{preset} (about {expected_minutes(project.config)})"
+    remedy = f"gift rehearse{preset}"
+    if not project.quick:  # it looks for a GPU
+        remedy += f" (about {expected_minutes(project.config)})"
     if found is None:
         return None, f"not measured: {remedy}"
     if changed := found.changed(project.config):

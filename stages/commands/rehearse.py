@@ -148,9 +148,9 @@ def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
         rows.append((*row, byte_size(sum(each.bytes for each in stages))))
     on_gpu = sum(each.seconds for each in needs if each.uses_gpu)
     total = f"{len(needs)}", duration(sum(each.seconds for each in needs)), "", byte_size(sum(n.bytes for n in needs))
-    rows.append(("whole experiment", *total))
+    rows.append(("all", *total))
     ran = plural(len(needs) + len(measured.failures), "stage")
-    title = f"The experiment with all its work, measured on {measured.device} by {ran} in {duration(measured.seconds)}"
+    title = f"The whole experiment on {measured.device}, by {ran} in {duration(measured.seconds)}"
     print_table(("", "stages", "time", "peak memory", "disk"), rows, title=title, bold=[len(rows) - 1], left=1, **PLAIN)
     if on_gpu:
         typer.echo(f"GPU hours: {on_gpu / 3600:.1f}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.layout import Layout
-from gift_core.quantities import duration, plural
+from gift_core.quantities import duration, first_names, plural
 from gift_core.untrusted import read_json_file
 
 from ..command_line import note
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config
     from gift_core.doctor.measurement import Measurement
 
-SILENT = "it ended without a message of its own: DVC refused it, or the system ended it, which it does where memory is "
-SILENT += "insufficient. What DVC says is above"
+SILENT = (
+    "it was ended, or DVC did not start it: what DVC says is above. The system ends a stage if memory is insufficient."
+)
 
 
 def chosen(values: Mapping[str, Any], methods: list[str], tasks: list[str]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str
             lost[name] = cause
             cause["skipped"] += 1
             continue
-        found = dict(read_json_file(file)) if file.is_file() else {"error": SILENT}
+        found = dict(read_json_file(file)) if file.is_file() else {"error": _silent_failure(pipeline, name)}
         if "error" in found:
             lost[name] = {"stage": name, "error": found["error"], "done": len(stages), "skipped": 0}
             failures.append(lost[name])
@@ -109,6 +110,12 @@ def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str
             size = pipeline.recorded_bytes([name])
             stages.append({**found, "bytes": size, "fixed_bytes": _fixed_bytes(found)})
     return stages, failures
+
+
+def _silent_failure(pipeline: DvcPipeline, name: str) -> str:
+    """Returns why a stage has left no note: what it depends on is missing, or else what can be the case."""
+    missing = pipeline.missing(name)
+    return f"there is no {first_names(missing)}. `gift doctor` says how to get it." if missing else SILENT
 
 
 def _fixed_bytes(found: Mapping[str, Any]) -> int:
