@@ -8,14 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from gift_core.artifacts.contract import write_json
+from gift_core.config.loading import parse_config
+from gift_core.config.presets import complete_text, find_presets
 from gift_core.doctor import measured_needs
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.measured_needs import check_disk, check_memory, check_time, stage_times
 from gift_core.doctor.measurement import Measurement, deciding, read_measurement, reduced, whole_needs
 from gift_core.layout import Layout
 from tests.doctor.projects import link_models, make_project, own_project
+from tests.imports import ROOT
 
 GIGA, HOUR = 10**9, 3600
 IMAGES = {"train": 500, "test": 300, "few_train": 100, "few_test": 60, "of_bytes": 4.0}
@@ -145,3 +149,10 @@ def test_a_rehearsal_changes_amounts_of_work_alone(tmp_path: Path) -> None:
     assert changed <= {"training.iterations", "training.warmup_iterations", "prompts.images_per_task"}
     rest = {name: value for name, value in few.items() if name not in ("training", "prompts", "rehearsal")}
     assert rest == {name: whole[name] for name in rest}
+
+
+@pytest.mark.parametrize("preset", sorted(find_presets(ROOT)))
+def test_the_settings_of_a_rehearsal_are_valid_for_every_preset(preset: str) -> None:
+    params = yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))
+    config = parse_config(yaml.safe_dump(reduced(params), sort_keys=False), preset)
+    assert config.rehearsal is not None and config.training.iterations <= 3
