@@ -48,7 +48,7 @@ repro-parallel: $(INSTALLED) ## the same, several stages at once, with Ray (EXTR
 	@gift run $(ARGS)
 	@gift show
 
-plan: $(INSTALLED) ## list all stages of params.yaml in their order, and how long they take; this needs no data
+plan: $(INSTALLED) ## list all stages of params.yaml in their order, and how long they take by the last rehearsal; this needs no data
 	@dvc repro --dry --force
 	@! grep -q '^sequence: *\[\]' params.yaml || echo "There is no task to learn yet. Add one: gift add-task NAME --images FOLDER"
 	@gift doctor --time || true

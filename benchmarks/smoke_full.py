@@ -39,9 +39,7 @@ have no meaning.
 
 {stages} stages, {minutes:.1f} minutes in them ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 
-Peak is the resident memory of the process of the stage, including memory-mapped weights. Estimated is the estimate of
-`gift doctor` for a GPU without its margin (docs/doctor.md). It counts a CUDA context
-instead of Python and its libraries.
+Peak is the resident memory of the process of the stage, including memory-mapped weights.
 """
 
 

@@ -17,7 +17,6 @@ from benchmarks.smoke.laptop import SIZE, laptop_experiment, make_laptop_data, w
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.record import heading, markdown, write_record
 from benchmarks.smoke.run import measured_run
-from benchmarks.time_estimate import compared, import_seconds, of_stages, project_in
 from gift_core.errors import GiftError
 from gift_core.work.publishing import require_free_bytes
 
@@ -34,12 +33,7 @@ names in the base vocabulary. The accuracies have no meaning.
 
 {stages} stages, {minutes:.1f} minutes in them ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 
-Peak is the resident memory of the process of the stage. Estimated is the estimate of `gift doctor` for a GPU without
-its margin (docs/doctor.md).
-"""
-SAID = """\
-What `gift doctor --time` estimates for these stages on one core, beside their processor seconds without those of
-importing the libraries: {imports:.1f} for each stage with a model, which the fork server of `make repro` has done.
+Peak is the resident memory of the process of the stage.
 """
 
 
@@ -65,13 +59,10 @@ def main() -> int:
     except (GiftError, SmokeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    imports = import_seconds()
-    times = compared(project_in(pipeline.folder), of_stages(table, imports), threads=1)  # of all threads together
-    print("\n".join(["", *markdown(table), "", *times, "", *(f"ok: {line}" for line in lines)]))
+    print("\n".join(["", *markdown(table), "", *(f"ok: {line}" for line in lines)]))
     if choices.record:
         page = PAGE.replace("{images}", str(choices.images)).replace("{iterations}", str(choices.iterations))
         head = heading(page, table, threads=choices.threads, load=load)
-        head = "\n".join([head, SAID.format(imports=imports), *times, ""])
         write_record(choices.record / "smoke_laptop", table, lines, head=head)
         print(f"Written: {choices.record / 'smoke_laptop.md'}")
     return 0

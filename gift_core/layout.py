@@ -127,6 +127,14 @@ class Layout:
         """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"
 
+    def rehearsal(self) -> Path:
+        """The project in which `gift rehearse` runs. It is removed when that ends."""
+        return self.root / ".gift" / "rehearsal"
+
+    def measured(self) -> Path:
+        """What the last rehearsal measured."""
+        return self.root / ".gift" / "rehearsal.json"
+
     def noted_hashes(self) -> Path:
         """The hashes of files that settings name, with the sizes and times of change for which they hold."""
         return self.root / ".gift" / "hashes.json"

@@ -19,6 +19,7 @@ from gift_core.quantities import duration
 T = TypeVar("T")
 QUIET = "GIFT_QUIET"
 LINE_SECONDS = 30.0
+_WATCHERS: list[list[Counted]] = []
 
 
 def is_quiet() -> bool:
@@ -38,13 +39,30 @@ def progress(iterable: Iterable[T], total: int, description: str, *, done: int =
 def progress_bar(total: int, description: str, *, done: int = 0) -> Iterator[Counted]:
     """Yields a count to advance with `.update(n)`, for loops whose turns do several items."""
     if is_quiet() or not _is_terminal():
-        yield Counted(total, description, done)
+        yield _watched(Counted(total, description, done))
         return
     from tqdm import tqdm
 
     look: dict[str, Any] = {"dynamic_ncols": True, "leave": None}  # a bar inside another one vanishes when it is full
     with tqdm(total=total, initial=done, desc=description, file=sys.stderr, **look) as bar:
-        yield Counted(total, description, done, bar)
+        yield _watched(Counted(total, description, done, bar))
+
+
+@contextmanager
+def watched() -> Iterator[list[Counted]]:
+    """Yields a list that gets every count that begins within the block: what a stage measures of itself."""
+    counts: list[Counted] = []
+    _WATCHERS.append(counts)
+    try:
+        yield counts
+    finally:
+        _WATCHERS.remove(counts)
+
+
+def _watched(count: Counted) -> Counted:
+    for counts in _WATCHERS:
+        counts.append(count)
+    return count
 
 
 class Counted:
@@ -52,24 +70,42 @@ class Counted:
 
     def __init__(self, total: int, description: str, done: int, bar: Any = None) -> None:
         self._total = total
-        self._description = description
+        self.description = description
         self._bar = bar
         self._first = self._count = done
         self._started = self._last_line = time.monotonic()
+        self._warm: tuple[float, int] | None = None  # the time and the count after the first update
+        self._updated = self._started
         self._lock = Lock()
 
     def update(self, count: int = 1) -> None:
         """Counts `count` more. Several threads may call it."""
         with self._lock:
             self._count += count
-            now = time.monotonic()
+            now = self._updated = time.monotonic()
+            self._warm = self._warm or (now, self._count)
             if self._bar is not None:
                 self._bar.update(count)
             elif now - self._last_line >= LINE_SECONDS and not is_quiet():
                 self._last_line = now
                 left = max(0, self._total - self._count) * (now - self._started) / max(1, self._count - self._first)
-                line = f"{self._description} {self._count}/{self._total}, {duration(left)} left"
+                line = f"{self.description} {self._count}/{self._total}, {duration(left)} left"
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    @property
+    def counted(self) -> int:
+        """How many were counted here, without those that were done before."""
+        return self._count - self._first
+
+    @property
+    def unit_seconds(self) -> float:
+        """The time of one more: without the first update, which warms up, where others came after it."""
+        if self._warm is None:
+            return 0.0
+        since, count = self._warm
+        if self._count == count:
+            since, count = self._started, self._first
+        return (self._updated - since) / max(1, self._count - count)
 
 
 def _is_terminal() -> bool:

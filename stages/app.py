@@ -18,6 +18,7 @@ from .commands.edit_params import add_task, order, remove_task
 from .commands.models import export, merge, release
 from .commands.predict import predict, test
 from .commands.project import docs, init, presets, use
+from .commands.rehearse import rehearse
 from .commands.run import run
 from .commands.search import search
 from .commands.sharing import gate, get, hub, merge_lock, remote, share
@@ -41,8 +42,8 @@ STAGES = (
 )  # fmt: skip
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
-        init, run, why, show, predict, test, merge, export, add_task, remove_task, order, methods, add_method,
-        remove_method, search, release, metrics, compare, presets, use, verify, doctor, docs, clean,
+        init, doctor, rehearse, run, why, show, predict, test, merge, export, add_task, remove_task, order, methods,
+        add_method, remove_method, search, release, metrics, compare, presets, use, verify, docs, clean,
     ),
     "Working together": (remote, get, share, gate),
 }  # fmt: skip

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 
-from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .stage import PARAMS, ROOT, Params, Root, Stage, Task, open_stage
+
+if TYPE_CHECKING:
+    from gift_core.datasets.dataset import Dataset
 
 
 def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -19,6 +23,9 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
         from .dvc.guards import require_distinct_classes
 
+        def choose(dataset: Dataset) -> Dataset:
+            return dataset if stage.config.rehearsal is None else rehearsed(stage, dataset)
+
         info = ingest_task(
             task,
             stage.config.tasks[task],
@@ -27,6 +34,7 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             seed=stage.config.seed,
             root=stage.layout.root,
             require=partial(require_distinct_classes, stage),
+            choose=choose,
         )
         if not info.counts["train"] and task not in stage.config.evaluation.probes:
             what = f"params.yaml: sequence: {task} has no training images, so it can only be a probe"
@@ -38,3 +46,16 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             stage.say(f"{len(info.skipped)} images cannot be decoded and were skipped (see task.json)")
         for note in info.notes:
             stage.say(note)
+
+
+def rehearsed(stage: Stage, dataset: Dataset) -> Dataset:
+    """Returns the few images of the data set that a rehearsal needs, and notes how many there are in all."""
+    from gift_core.datasets.dataset import few_images
+
+    rehearsal = stage.config.rehearsal
+    assert rehearsal is not None, "only gift rehearse asks for few images"
+    most = {"train": rehearsal.train_images, "test": rehearsal.test_images}
+    few = few_images(dataset, most, task=stage.task, seed=stage.config.seed)
+    taken = {f"few_{split}": count for split, count in few.counts.items()}
+    stage.noted["images"] = {**dataset.counts, **taken, "of_bytes": dataset.size / max(1, few.size)}
+    return few

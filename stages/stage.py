@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,8 @@ import typer
 
 from gift_core.errors import lookup
 from gift_core.layout import Layout
-from gift_core.progress import is_quiet
+from gift_core.measuring import loop_notes, peak_memory
+from gift_core.progress import is_quiet, watched
 from gift_core.work import os_errors
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Stage:
     method: str = ""
     task: str = ""
     phase: str = "running"
+    noted: dict[str, Any] = field(default_factory=dict)  # beside the time, in .gift/timings
 
     @property
     def name(self) -> str:
@@ -155,7 +157,7 @@ def require_params(params: Path) -> None:
 def open_stage(
     stage: str, params: Path, root: Path, *, method: str | None = None, task: str | None = None
 ) -> Iterator[Stage]:
-    """Reads the experiment, checks names and inputs, yields the stage, and writes its run time to .gift/timings.
+    """Reads the experiment, checks names and inputs, yields the stage, and writes what it measured to .gift/timings.
 
     Under DVC, it also refuses code that is not what `check` saw, and settings that changed meanwhile: DVC would record
     the result as that of the other ones.
@@ -164,7 +166,6 @@ def open_stage(
     says what to change (gift_core.work.os_errors). Commands import slow modules inside the block, so that a wrong name
     is reported at once.
     """
-    from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import parse_config, read_settings
 
     from .dvc.guards import require_checked_code, require_same_settings
@@ -177,13 +178,27 @@ def open_stage(
         lookup(opened.config.methods, method, "params.yaml: methods")
     if task is not None:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
-    with explained(opened):
-        require_checked_code(opened)
-        yield opened
+    with watched() as counts:
+        try:
+            with explained(opened):
+                require_checked_code(opened)
+                yield opened
+        except Exception as error:
+            if opened.config.rehearsal is not None:  # `gift rehearse` says what failed
+                _note(opened, {"error": str(error) or type(error).__name__})
+            raise
     require_same_settings(opened, params, settings.encode())
-    with suppress(OSError):  # a stage that has finished does not fail because of its run time
-        seconds = {"seconds": round(time.monotonic() - started, 2)}
-        write_json(opened.layout.timings() / stage / f"{opened.name or stage}.json", seconds)
+    seconds = round(time.monotonic() - started, 2)
+    _note(opened, {"seconds": seconds, "loops": loop_notes(counts), "peak_bytes": peak_memory(), **opened.noted})
+
+
+def _note(opened: Stage, measured: dict[str, Any]) -> None:
+    """Writes what the stage measured of itself. A stage that has finished does not fail because of it."""
+    from gift_core.artifacts.contract import write_json
+
+    names = {"stage": opened.stage, "method": opened.method, "task": opened.task}
+    with suppress(OSError):
+        write_json(opened.layout.timings() / opened.stage / f"{opened.name or opened.stage}.json", names | measured)
 
 
 @contextmanager

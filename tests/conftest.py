@@ -34,7 +34,7 @@ THOROUGH = re.compile(
     benchmarks/ | docs/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_architectures
     | datasets/test_hub\.py::test_(a_label_without|hostile)
-    | doctor/test_(memory_estimate|storage)
+    | doctor/test_storage
     | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|versions|wheel|pipeline\.py::test_two_workers)
     | interop/test_exporting

@@ -21,7 +21,7 @@ PARAMS = yaml.safe_load(first_params())
 ORDER = [
     {"errors", "layout", "published", "quantities", "seeds", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
-    {"computation", "provenance"},
+    {"computation", "measuring", "provenance"},
     {"work"},
     {"config", "execution"},
     {"artifacts"},
@@ -42,13 +42,13 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_160,
-    "gift_core/*.py": 970,
+    "benchmarks": 3_050,
+    "gift_core/*.py": 1_060,
     "gift_core/artifacts": 2_050,
     "gift_core/clip": 1_940,
-    "gift_core/config": 2_410,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_350,
-    "gift_core/doctor": 1_550,
+    "gift_core/config": 2_420,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_370,
+    "gift_core/doctor": 1_260,
     "gift_core/driving": 620,
     "gift_core/execution": 390,
     "gift_core/generators": 870,
@@ -65,8 +65,8 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 890,
     "recipes": 840,
-    "stages": 5_670,
-    "tests": 22_690,  # with what docs/adding_a_method.md adds
+    "stages": 6_050,
+    "tests": 22_670,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.smoke.sizes import SIZES, Size
 from benchmarks.smoke.tokenizer import save_tokenizer
@@ -88,10 +89,18 @@ def build_clip(size: Size) -> torch.nn.Module:
 
 def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
     """Returns text_encoder, unet and vae with weights from torch's generator, on torch's default device."""
-    from gift_core.doctor.counting import build_part
-
     parts = {"text_encoder": size.text_encoder, "unet": size.unet, "vae": size.autoencoder}
     return {name: build_part(config) for name, config in parts.items()}
+
+
+def build_part(config: Mapping[str, Any]) -> Any:
+    """Returns a part of a pipeline with random weights, from its config.json."""
+    import diffusers
+    import transformers
+
+    name = config.get("_class_name") or config["architectures"][0]
+    kind = getattr(diffusers if hasattr(diffusers, name) else transformers, name)
+    return kind.from_config(dict(config)) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
 
 
 def parameter_count(part: torch.nn.Module) -> int:

@@ -6,7 +6,7 @@ import datetime
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,13 +18,10 @@ GIB = 2**30
 PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
 
 
-def table_of(stages: Sequence[Measured], estimates: Mapping[str, int]) -> pd.DataFrame:
-    """Returns one row per stage, in their order: stage, seconds, cpu_seconds, peak_gib, estimated_gib."""
-    rows = [
-        (each.stage, each.seconds, each.cpu_seconds, each.peak_bytes / GIB, estimates.get(each.stage, math.nan) / GIB)
-        for each in stages
-    ]
-    return pd.DataFrame(rows, columns=["stage", "seconds", "cpu_seconds", "peak_gib", "estimated_gib"])
+def table_of(stages: Sequence[Measured]) -> pd.DataFrame:
+    """Returns one row per stage, in their order: stage, seconds, cpu_seconds, peak_gib."""
+    rows = [(each.stage, each.seconds, each.cpu_seconds, each.peak_bytes / GIB) for each in stages]
+    return pd.DataFrame(rows, columns=["stage", "seconds", "cpu_seconds", "peak_gib"])
 
 
 def write_record(path: Path, table: pd.DataFrame, lines: Sequence[str], *, head: str) -> None:
@@ -53,7 +50,7 @@ def heading(page: str, table: pd.DataFrame, *, threads: int, load: float) -> str
 
 def markdown(table: pd.DataFrame) -> list[str]:
     """Returns the lines of the Markdown table."""
-    head = ["| stage | s | processor s | peak GiB | estimated |", "|---|---|---|---|---|"]
+    head = ["| stage | s | processor s | peak GiB |", "|---|---|---|---|"]
     return head + [f"| {row.stage} | {' | '.join(map(_figure, row[2:]))} |" for row in table.itertuples()]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.smoke.checks import SmokeError, check_results
-from benchmarks.smoke.estimates import estimated_bytes
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.record import table_of
 from benchmarks.smoke.sizes import Size
@@ -15,7 +14,7 @@ from benchmarks.smoke.sizes import Size
 
 def measured_run(pipeline: Pipeline, size: Size) -> tuple[pd.DataFrame, Sequence[str]]:
     """Returns the table of time and memory, and the checks that passed. Raises if a stage or a check fails."""
-    table = table_of(pipeline.repro(), estimated_bytes(pipeline, size))
+    table = table_of(pipeline.repro())
     lines = list(check_results(pipeline, size))
     again = pipeline.repro()
     if again:

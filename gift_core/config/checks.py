@@ -101,7 +101,8 @@ def _check_methods(config: Config) -> Findings:
         if fisher is not None and not method.uses_fisher:
             problem = f"the Fisher information is not used by consolidation {kind}"
             yield f"{key}.replay.fisher", f"{problem}. Remove it, or write consolidation.kind: static_fisher."
-        if name in config.run.methods:
+        # the three iterations of a rehearsal say nothing: those of the experiment were checked
+        if name in config.run.methods and config.rehearsal is None:
             yield from check_lengths(key, method, config.training.iterations)
 
 
@@ -175,7 +176,7 @@ def _check_training(config: Config) -> Findings:
         yield "training.warmup_iterations", f"{problem}. Lower it, or train for more iterations."
     if training.crop_scale[0] > training.crop_scale[1]:
         yield "training.crop_scale", f"{list(training.crop_scale)} should ascend. Write the smaller number first."
-    if count < training.replay_batch_size:
+    if count < training.replay_batch_size and config.rehearsal is None:
         problem = f"{count} images cannot fill a replay batch ({training.replay_batch_size})"
         yield "prompts.images_per_task", f"{problem}. Raise it, or lower training.replay_batch_size."
     smallest = min(training.batch_size, training.replay_batch_size)

@@ -181,6 +181,14 @@ class EvaluationConfig(Section):
     probes: Names
 
 
+class RehearsalConfig(Section):
+    """How many images of each split `ingest` stores in a rehearsal, at least one of each class. No setting of users:
+    only `gift rehearse` writes it, into a params.yaml of its own."""
+
+    train_images: Count
+    test_images: Count
+
+
 class Config(Section):
     """The active experiment: everything in params.yaml."""
 
@@ -196,6 +204,7 @@ class Config(Section):
     training: TrainingConfig
     evaluation: EvaluationConfig
     methods: Annotated[dict[str, MethodConfig], Field(min_length=1, max_length=MAX_NAMES)]
+    rehearsal: RehearsalConfig | None = None
 
     def position(self, task: str) -> int:
         """Returns the step (0..T-1) that learns `task`; UserError with the nearest name if the sequence has none."""

@@ -83,6 +83,11 @@ class Dataset:
         return {"train": len(self.train), "test": len(self.test)}
 
     @property
+    def size(self) -> int:
+        """The bytes of the images that are ingested."""
+        return sum(sample.size for sample in (*self.train, *self.test))
+
+    @property
     def captions(self) -> dict[str, int]:
         """The number of captions in each split. None has any in a task of classes."""
         if not self.has_captions:
@@ -222,6 +227,21 @@ def sample_shots(dataset: Dataset, shots: int, *, task: str, seed: int) -> Datas
             )
         chosen.update(sampled_by_seed(indices, shots, "shots", seed, task, class_name))
     return dataclasses.replace(dataset, train=[dataset.train[index] for index in sorted(chosen)])
+
+
+def few_images(dataset: Dataset, most: Mapping[str, int], *, task: str, seed: int) -> Dataset:
+    """Returns the data set with at most `most` images of each split, sampled by seed, and with all its classes.
+
+    Each class keeps one image at least, so there may be more.
+    """
+
+    def few(split: str, samples: Sequence[Sample]) -> list[Sample]:
+        order = sampled_by_seed(range(len(samples)), len(samples), "few images", seed, task, split)
+        of_class = {} if dataset.has_captions else {samples[index].label: index for index in reversed(order)}
+        chosen = list(dict.fromkeys([*of_class.values(), *order]))[: max(most[split], len(of_class))]
+        return [samples[index] for index in sorted(chosen)]
+
+    return dataclasses.replace(dataset, train=few("train", dataset.train), test=few("test", dataset.test))
 
 
 def name_classes(labels: Sequence[str], config: UserTaskConfig, *, folder: Path, task: str) -> dict[str, str]:

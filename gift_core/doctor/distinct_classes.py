@@ -18,12 +18,10 @@ from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.inputs import model_config_of, read_model_config
+from gift_core.doctor.inputs import CONTEXT, model_config_of, read_model_config
 from gift_core.errors import ContractError, GiftError, UserError
 from gift_core.layout import Layout
 from gift_core.method.class_texts import require_distinct_classes, require_distinct_texts
-
-CONTEXT = 77  # tokens of a text, where the configuration names no other number
 
 
 def check_classes(project: Project) -> Iterator[Finding]:

@@ -21,9 +21,8 @@ from gift_core.doctor.inputs import (
     check_reference,
     check_trained,
 )
-from gift_core.doctor.memory_estimate import check_memory, memory_of
-from gift_core.doctor.storage import check_disk, check_dvc
-from gift_core.doctor.time_estimate import check_time
+from gift_core.doctor.measured_needs import check_device, check_disk, check_memory, check_time, memory_of
+from gift_core.doctor.storage import check_dvc
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural
 
@@ -44,13 +43,13 @@ def check_environment() -> Iterator[Finding]:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 
-MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
-    "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
+MACHINE, EXPERIMENT, MODELS, DATA, DEVICE, MEMORY, TIME, SHARING = (
+    "This machine", "The experiment", "Models", "Data", "Device", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
     (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
     (DATA, check_data), (DATA, check_classes), (DATA, check_reference),
-    (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
+    (DEVICE, check_device), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip
 
 
@@ -62,7 +61,7 @@ def examine(root: Path, preset: Path | None = None, *, quick: bool = False) -> I
     """
     if not quick:
         yield from _guarded("environment", MACHINE, check_environment)
-    yield from examine_experiment(root, preset, {MODELS, DATA, TIME} | (set() if quick else {MEMORY}), quick)
+    yield from examine_experiment(root, preset, {MODELS, DATA, DEVICE, TIME} | (set() if quick else {MEMORY}), quick)
     if not quick:
         yield from _guarded("dvc", SHARING, partial(check_dvc, root))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.model_folder import CONFIG, PATH_SUFFIXES, WEIGHTS, read_shapes, shape_fault
 from gift_core.config.experiment import looks_local
@@ -22,6 +22,10 @@ from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
+
+CONTEXT = 77  # tokens of a text, where the configuration names no other number
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 INDEX = "model_index.json"
 RESTORE = "Correct {}, or restore it (git checkout, dvc pull)."
@@ -146,7 +150,6 @@ def check_trained(project: Project) -> Iterator[Finding]:
     names = [name for name in project.config.run.methods if rows[name].trains or rows[name].layer_decay]
     if not names or (config := model_config_of(project)) is None:
         return
-    from gift_core.doctor.counting import empty_clip
     from gift_core.method.methods import build_method
     from gift_core.method.training.loop import require_trainable
 
@@ -156,6 +159,20 @@ def check_trained(project: Project) -> Iterator[Finding]:
             require_trainable(empty_clip(config), project.config.training, method)
         except UserError as error:
             yield Finding(f"methods.{name}", "fail", str(error))
+
+
+def empty_clip(model_config: Mapping[str, Any]) -> Clip:
+    """Returns a model of open_clip without memory, on torch's meta device, with a tokenizer that gives rows of 0."""
+    import torch
+
+    from gift_core.clip.architectures import build_model
+    from gift_core.clip.model import Clip
+
+    length = model_config["text_cfg"].get("context_length", CONTEXT)
+    with torch.device("meta"):
+        model: Any = build_model(model_config, {})
+    config = {"model_cfg": model_config, "preprocess_cfg": {"size": model.visual.image_size}}
+    return Clip(model, lambda texts: torch.zeros(len(texts), length, dtype=torch.long), config, "fp32")
 
 
 def check_own_code(project: Project) -> Iterator[Finding]:

@@ -1,10 +1,9 @@
-"""Checks the disk space for the artifacts, the DVC repository, and its remote. docs/doctor.md has the formula."""
+"""Checks the DVC repository and its remote, and says where artifacts are kept."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,16 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.stage_work import count_work
+from gift_core.doctor.finding import Finding
 from gift_core.errors import UserError
-from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
-KINDS = {  # of artifacts: the types of stages that write them
-    "tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",),
-    "models": ("finetune", "evaluate", "import_model"),
-}  # fmt: skip
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 NO_SPACE = (
     "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy: dvc config cache.type symlink"
@@ -53,33 +46,17 @@ NO_PACKAGE = "needs a package that is not installed"
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
-def check_disk(project: Project) -> Iterator[Finding]:
-    """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache.
-
-    A tenth of them is to spare.
-    """
-    work = count_work(project)
-    wanted = {kind: sum(each.bytes for each in work.stages if each.stage in stages) for kind, stages in KINDS.items()}
-    parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
-    unknown = "".join(f"; not counted: {what}" for what in work.unknown)
-    of = work.assumed or "this experiment"
-    yield Finding("disk", "info", f"artifacts of {of}: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
-    repository = project.root / ".dvc"
-    settings = read_settings(project.root) if repository.is_dir() else {}
+def cache_folders(root: Path) -> dict[int, list[Path]]:
+    """Returns {disk: folders on it} of the project and the DVC cache, each of which gets a copy of the artifacts."""
+    repository = root / ".dvc"
+    settings = read_settings(root) if repository.is_dir() else {}
     cache_type = settings.get("cache.type", "copy").strip("[]'").split(",")[0].strip("' ")
     cache = repository / settings.get("cache.dir", "cache")
-    by_disk: dict[int, list[Path]] = {}  # each gets as many copies as it has folders here
-    for path in [project.root] if cache_type in LINKS else [project.root, cache]:
+    by_disk: dict[int, list[Path]] = {}
+    for path in [root] if cache_type in LINKS else [root, cache]:
         folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
         by_disk.setdefault(folder.stat().st_dev, []).append(folder)
-    for folders in by_disk.values():
-        needed = len(folders) * sum(stage.bytes for stage in work.stages if not stage.made)
-        free = shutil.disk_usage(folders[0]).free
-        share = f"{needed / max(free, 1):.0%}" if needed <= free else "more than all"
-        found = f"{byte_size(needed)} still to be written at {folders[0].resolve()}"
-        found += f", {share} of the {byte_size(free)} free"
-        mark: Mark = "fail" if free < needed else "warn" if 10 * free < 11 * needed else "ok"
-        yield Finding("disk", mark, found, NO_SPACE if mark == "fail" else "")
+    return by_disk
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:

@@ -68,8 +68,8 @@ def drive(
             yield batch
 
     with closing(prefetched(batches_from(done), device=device)) as batches:
-        shown = progress(batches, total, "iterations", done=done)
-        for row in _rows(run, begun(shown), snapshot if processes.is_first else None, say, late=_late(run)):
+        rows = _rows(run, begun(batches), snapshot if processes.is_first else None, say, late=_late(run))
+        for row in progress(rows, total, "iterations", done=done):
             on_iteration(row)
     processes.require_equal(parameters, len(run.rows))
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +27,9 @@ from .models import store_alpha_curves
 from .show import AMONG, PaperFormat
 
 if TYPE_CHECKING:
-    from gift_core.config.experiment import Config
     from gift_core.report.comparison.runs_by_seed import Comparison
 
 SEEDS = Path(".gift", "seeds")
-COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local", "data/6_probes/README.md")
-LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
 
 
 def compare(
@@ -113,6 +108,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     from gift_core.untrusted import parse_yaml
 
     from ..dvc.fork_server import serving
+    from ..dvc.own_project import write_project
     from ..dvc.pipeline import require_free
 
     complete = complete_text(params)
@@ -129,7 +125,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
             continue
         own = values | {"seed": seed, "generator": values["generator"] | {"seed": seed}}
         roots[seed] = SEEDS / str(seed)
-        _write_project(roots[seed], yaml.safe_dump(own, sort_keys=False), config)
+        write_project(roots[seed], yaml.safe_dump(own, sort_keys=False), config, shares_cache=True)
     note(f"{plural(len(names), 'method')}, {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}")
     targets = [f"evaluate@{name}-step{len(config.sequence) - 1}" for name in names]
     with serving(os.environ) as environment:
@@ -150,30 +146,6 @@ def seeds_of(text: str, first: int) -> tuple[int, ...]:
     if not all(re.fullmatch(r"[0-9]{1,18}", number) for number in numbers) or text == "0":
         raise typer.BadParameter(f"--seeds {text}: expected how many, such as 3, or a list, such as 4,5,6.")
     return tuple(map(int, dict.fromkeys(numbers))) if "," in text else tuple(range(first, first + int(text)))
-
-
-def _write_project(root: Path, params: str, config: Config) -> None:
-    """Makes the folder a DVC project like this one, with other settings. What has been run in it stays."""
-    from dvc.config import Config as DvcConfig
-    from dvc.repo import Repo
-
-    from gift_core.code.own_files import own_files
-    from gift_core.config.own_code import files_of
-
-    from ..dvc.store import dvc_errors
-
-    for name in (file for file in COPIED if Path(file).is_file()):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(name, root / name)
-    own = own_files(Path(), files_of(config, config.run.methods))
-    for name in (*LINKED, *own, *(task.path for task in config.tasks.values())):
-        if Path(name).exists() and not (root / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).symlink_to(os.path.relpath(name, (root / name).parent))
-    (root / PARAMS).write_text(params, encoding="utf-8")
-    with dvc_errors(), closing(Repo()) as project, DvcConfig(str((root / ".dvc").resolve())).edit("local") as settings:
-        settings["core"]["no_scm"] = True
-        settings["cache"]["dir"] = str(project.cache.local_cache_dir)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -24,7 +24,7 @@ COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.col
 
 def doctor(
     quick: bool = flag("--quick", "Check only params.yaml, data and local models. Print only problems."),
-    times: bool = flag("--time", "Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s."),
+    times: bool = flag("--time", "Print only how long each stage type takes, by the last rehearsal."),
     preset: str | None = option(
         "PRESET", "Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it."
     ),
@@ -33,8 +33,9 @@ def doctor(
 ) -> None:
     """Check this machine and params.yaml, and say what is missing and what to do about it.
 
-    Checks versions, devices, memory, disk space, run time, data sets, models and
-    the DVC remote. Exits with code 1 if a check fails.
+    Checks versions, devices, data sets, models and the DVC remote. What it says of
+    memory, disk space and run time was measured by `gift rehearse`. Exits with code
+    1 if a check fails.
 
     Example: gift doctor --preset mtil_order_1
     """

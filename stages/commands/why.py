@@ -165,7 +165,7 @@ def describe(summary: Mapping[str, Any]) -> str:
     if summary["follow"]:
         text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."
     if not summary["seconds"]:
-        return f"{text} How long they take is not known yet: `gift doctor --time` estimates it."
+        return f"{text} How long they take is not known yet: `gift rehearse` measures it."
     unknown = summary["without_time"]
     more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
     return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."

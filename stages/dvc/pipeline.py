@@ -144,6 +144,10 @@ class DvcPipeline:
         """Returns the size of the outputs of stages, as dvc.lock has it."""
         return sum(out.meta.size or 0 for name in names for out in self._stages[name].outs)
 
+    def missing(self, name: str) -> list[str]:
+        """Returns what a stage depends on and is not there, for which DVC would not run it."""
+        return [self._path(dep) for dep in self._stages[name].deps if not dep.exists]
+
     def timing(self, name: str) -> Path | None:
         """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
 

@@ -30,20 +30,17 @@ DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
 def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path) -> dict[str, float]:
-    """Returns the time of each stage: of its last run, or else an estimate (gift_core.doctor.time_estimate)."""
-    known, estimates = pipeline.expected_seconds(), dict[Path | None, float]()
+    """Returns the time of each stage: of its last run, or else by the last rehearsal. 0 where nobody knows it."""
+    known, measured = pipeline.expected_seconds(), dict[Path, float]()
     if any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names):
         from gift_core.config.loading import load_config
         from gift_core.doctor.finding import Project
-        from gift_core.doctor.time_estimate import estimate_stages
+        from gift_core.doctor.measured_needs import stage_times
 
         with suppress(GiftError, ImportError, OSError, ValueError):  # the stage says what is wrong
-            estimates = dict(estimate_stages(Project(Path().absolute(), load_config(params))))
-    return {
-        name: DVC_SECONDS + known.get(name, estimates.get(pipeline.timing(name), 0.0))
-        for name in names
-        if pipeline.command(name)
-    }
+            measured |= stage_times(Project(Path().absolute(), load_config(params), is_active=True))
+    files = {name: pipeline.timing(name) or Path() for name in names if pipeline.command(name)}
+    return {name: DVC_SECONDS + known.get(name, measured.get(file, 0.0)) for name, file in files.items()}
 
 
 def describe(number: int, of: int, left: float, *, done: float, elapsed: float) -> str:

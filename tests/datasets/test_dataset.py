@@ -11,7 +11,7 @@ import pytest
 
 from gift_core.config.checks import VOCABULARIES
 from gift_core.datasets.captions import Captions, base_vocabulary, read_captions
-from gift_core.datasets.dataset import Dataset, Sample, name_classes, sample_shots
+from gift_core.datasets.dataset import Dataset, Sample, few_images, name_classes, sample_shots
 from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
 from tests.datasets.folders import config
@@ -126,3 +126,13 @@ def test_the_names_of_a_vocabulary_are_those_that_open_clip_and_the_miniature_be
     assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
     assert base_vocabulary("mini") == tuple(mini_vocabulary())
     assert [name for name in VOCABULARIES if not base_vocabulary(name)] == ["none"]
+
+
+def test_few_images_are_of_all_classes_and_the_same_for_a_seed() -> None:
+    labels = ["common"] * 50 + ["rare", "rarest"]
+    samples = [Sample(label, str(number), 1, bytes) for number, label in enumerate(labels)]
+    dataset = Dataset({label: label for label in sorted(set(labels))}, ("{}",), samples, samples)
+    few = few_images(dataset, {"train": 10, "test": 1}, task="a", seed=0)
+    assert (few.counts, few.classes) == ({"train": 10, "test": 3}, dataset.classes)
+    assert {sample.label for sample in few.train} == {sample.label for sample in few.test} == set(labels)
+    assert few == few_images(dataset, {"train": 10, "test": 1}, task="a", seed=0)

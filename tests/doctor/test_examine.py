@@ -25,7 +25,7 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     assert "fail" not in {finding.mark for finding in found}
     subjects = [finding.subject for finding in found]
     assert (subjects[0], subjects[-2:]) == ("python", ["dvc", "dvc remote"])
-    wanted = ["params.yaml", "model", "generator", "data", "generation memory", "disk", "time of finetune", "time"]
+    wanted = ["params.yaml", "model", "generator", "data", "memory", "disk", "time"]
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 

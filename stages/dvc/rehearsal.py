@@ -1,0 +1,162 @@
+"""Runs the stages of an experiment with little work, in a project of its own, and collects what they measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.layout import Layout
+from gift_core.quantities import duration, first_names, plural
+from gift_core.untrusted import read_json_file
+
+from ..command_line import note
+from .fork_server import PLAN, serving
+from .interruption import run_to_end
+from .own_project import write_project
+from .pipeline import DvcPipeline, open_pipeline, require_free
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+    from gift_core.doctor.measurement import Measurement
+
+SILENT = (
+    "it was ended, or DVC did not start it: what DVC says is above. The system ends a stage if memory is insufficient."
+)
+
+
+def chosen(values: Mapping[str, Any], methods: list[str], tasks: list[str]) -> dict[str, Any]:
+    """Returns the content of params.yaml with these methods and steps only."""
+    from gift_core.config.checks import START
+
+    steps = [step for step in values["sequence"] if step["task"] in tasks]
+    before = [START, *(step["task"] for step in steps)]
+    sequence = [{**step, "after": after} for step, after in zip(steps, before, strict=False)]
+    rows = {name: row for name, row in values["tasks"].items() if name in (*tasks, *values["evaluation"]["probes"])}
+    return {**values, "run": values["run"] | {"methods": methods}, "tasks": rows, "sequence": sequence}
+
+
+def rehearse(config: Config, params: str) -> Measurement:
+    """Runs the experiment `config`, whose reduced form is the text `params`, and returns what was measured.
+
+    The project is removed afterwards, also after Ctrl-C.
+    """
+    root = Layout(Path()).rehearsal()
+    require_free(root)
+    shutil.rmtree(root, ignore_errors=True)  # of a rehearsal that was killed
+    try:
+        write_project(root, params, config, shares_cache=False)
+        with _inside(root):
+            with open_pipeline(Path(), []) as pipeline:
+                names = [name for name in pipeline.upstream if pipeline.command(name)]
+            expected = _expected_seconds(config)
+            note(f"rehearsal: {plural(len(names), 'stage')}, about {duration(expected * len(names))}")
+            plan = Path(".gift", "plan.json").absolute()
+            plan.parent.mkdir(exist_ok=True)
+            plan.write_text(json.dumps(dict.fromkeys(names, expected)), encoding="utf-8")
+            started = time.monotonic()
+            with serving({**os.environ, PLAN: str(plan)}) as environment:
+                command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]
+                run_to_end(command, folder=Path(), environment=environment)
+            seconds = time.monotonic() - started
+            with open_pipeline(Path(), []) as pipeline:
+                stages, failures = _results(pipeline)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return _measurement(config, seconds, stages, failures)
+
+
+@contextmanager
+def _inside(root: Path) -> Iterator[None]:
+    """Works in the folder within the block: DVC and the stages take paths from the working folder."""
+    former = Path.cwd()
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        os.chdir(former)
+
+
+def _expected_seconds(config: Config) -> float:
+    from gift_core.doctor.measurement import stage_seconds
+
+    return stage_seconds(config)
+
+
+def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns what each finished stage measured, in their order, and the reason of each failed one."""
+    stages, failures = list[dict[str, Any]](), list[dict[str, Any]]()
+    lost = dict[str, dict[str, Any]]()  # the failure because of which a stage has no result
+    for name, before in pipeline.upstream.items():
+        file = pipeline.timing(name)
+        if file is None:
+            continue
+        cause = next((lost[each] for each in before if each in lost), None)
+        if cause is not None and not file.is_file():
+            lost[name] = cause
+            cause["skipped"] += 1
+            continue
+        found = dict(read_json_file(file)) if file.is_file() else {"error": _silent_failure(pipeline, name)}
+        if "error" in found:
+            lost[name] = {"stage": name, "error": found["error"], "done": len(stages), "skipped": 0}
+            failures.append(lost[name])
+        else:
+            size = pipeline.recorded_bytes([name])
+            stages.append({**found, "bytes": size, "fixed_bytes": _fixed_bytes(found)})
+    return stages, failures
+
+
+def _silent_failure(pipeline: DvcPipeline, name: str) -> str:
+    """Returns why a stage has left no note: what it depends on is missing, or else what can be the case."""
+    missing = pipeline.missing(name)
+    return f"there is no {first_names(missing)}. `gift doctor` says how to get it." if missing else SILENT
+
+
+def _fixed_bytes(found: Mapping[str, Any]) -> int:
+    """The bytes of a stage's output that do not depend on the amount of work: Fisher information is as large as the
+    model."""
+    from gift_core.artifacts.teacher_files import FISHER
+
+    file = Layout(Path()).teacher(found["method"], found["task"]) / FISHER
+    return file.stat().st_size if found["stage"] == "teach" and file.is_file() else 0
+
+
+def _measurement(
+    config: Config, seconds: float, stages: list[dict[str, Any]], failures: list[dict[str, Any]]
+) -> Measurement:
+    from gift_core.doctor.distinct_classes import used_tasks
+    from gift_core.doctor.finding import Project
+    from gift_core.doctor.measurement import Measurement, deciding
+
+    methods, tasks = config.run.methods, tuple(used_tasks(Project(Path(), config)))
+    rest = seconds - sum(stage["seconds"] for stage in stages)
+    return Measurement(
+        date=time.strftime("%Y-%m-%d %H:%M"),
+        device=device_name(config.run.device),
+        seconds=round(seconds, 1),
+        overhead=round(max(0.0, rest) / max(1, len(stages) + len(failures)), 3),
+        methods=methods,
+        tasks=tasks,
+        settings=deciding(config, methods, tasks),
+        stages=tuple(stages),
+        failures=tuple(failures),
+    )
+
+
+def device_name(named: str) -> str:
+    """Returns "cpu (2 cores)", or the name of a GPU."""
+    from gift_core.computation import resolve_device
+    from gift_core.execution.pool import core_count
+
+    device = resolve_device(named)
+    if device.type == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return f"cpu ({plural(core_count(), 'core')})" if device.type == "cpu" else "the Apple GPU"
