@@ -1,0 +1,56 @@
+"""A preset from `gift use` to its report, as a user runs it, in a small world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.config.presets import find_presets
+from tests.clone import new_project
+from tests.imports import ROOT
+from tests.presets.world import make_world
+from tests.report.browser import CHROMIUM, MISSING, evaluate
+from tests.stages.experiment import gift
+
+FAMILIES = ("mtil_", "cil_")  # a test file each, because the files run side by side
+
+
+def presets_of(family: str) -> list[str]:
+    """Returns the names of the presets of a family, sorted; of "": all that are of none."""
+    names = find_presets(ROOT)
+    if family:
+        return [name for name in names if name.startswith(family)]
+    return [name for name in names if not name.startswith(FAMILIES)]
+
+
+def rehearse(preset: str, folder: Path, *, methods: Sequence[str] = ()) -> None:
+    """Runs every stage of the preset in the new folder `folder`, and looks at what came of it.
+
+    methods: some of the preset's, where it has too many; none: all of them.
+    """
+    project = new_project(folder)
+    gift("use", preset, "--root", folder)
+    make_world(folder, methods=methods)
+    gift("doctor", "--quick", "--root", folder)
+    ran = project.repro()
+    assert len(ran) == len({*ran}) == number_of_stages(project.params), ran
+    assert project.repro() == []
+
+    rows = {"zero_shot", *project.params["run"]["methods"]}
+    assert set(project.metrics()) == rows
+    shown = gift("show", "--root", folder).output
+    assert [name for name in rows if name not in shown] == []
+    if not CHROMIUM:
+        pytest.skip(f"every stage ran, but the report was not opened: {MISSING}")
+    script = '[errors, document.querySelectorAll("#result th[scope=row]").length]'
+    assert evaluate(folder / "reports" / "index.html", script) == [[], len(rows)]
+
+
+def number_of_stages(params: dict[str, Any]) -> int:
+    """How many stages an experiment has: four that run once, and those of tasks, probes, steps and methods."""
+    steps, methods = len(params["sequence"]), len(params["run"]["methods"])
+    of_tasks = len(params["tasks"]) + len(params["evaluation"]["probes"])
+    return 4 + of_tasks + 2 * steps + 3 * steps * methods

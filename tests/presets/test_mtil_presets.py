@@ -1,0 +1,16 @@
+"""The presets of MTIL: both orders, and few-shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.presets.rehearsal import presets_of, rehearse
+
+pytestmark = pytest.mark.end_to_end
+
+
+@pytest.mark.parametrize("preset", presets_of("mtil_"))
+def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str, tmp_path: Path) -> None:
+    rehearse(preset, tmp_path / "project")
