@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 
 from gift_core.config.presets import find_presets
-from tests.clone import new_project
+from tests.clone import Clone, copy_of_repository
 from tests.imports import ROOT
 from tests.presets.world import make_world
 from tests.report.browser import CHROMIUM, MISSING, evaluate
 from tests.stages.experiment import gift
 
-FAMILIES = ("mtil_", "cil_")  # a test file each, because the files run side by side
+# A test file each, because files run side by side.
+FAMILIES = {"benchmarks": ("eight_", "mtil_", "xtail_"), "class_incremental": ("cil_",)}
+
+
+def family_of(preset: str) -> str:
+    """Returns the family that a preset's name begins with, or "others"."""
+    return next((family for family, starts in FAMILIES.items() if preset.startswith(starts)), "others")
 
 
 def presets_of(family: str) -> list[str]:
-    """Returns the names of the presets of a family, sorted; of "": all that are of none."""
-    names = find_presets(ROOT)
-    if family:
-        return [name for name in names if name.startswith(family)]
-    return [name for name in names if not name.startswith(FAMILIES)]
+    """Returns the names of the presets of a family, sorted."""
+    return [name for name in find_presets(ROOT) if family_of(name) == family]
 
 
 def rehearse(preset: str, folder: Path, *, methods: Sequence[str] = ()) -> None:
@@ -31,7 +34,8 @@ def rehearse(preset: str, folder: Path, *, methods: Sequence[str] = ()) -> None:
 
     methods: some of the preset's, where it has too many; none: all of them.
     """
-    project = new_project(folder)
+    project = Clone(copy_of_repository(folder))
+    project.run("git", "init", "--quiet")
     gift("use", preset, "--root", folder)
     make_world(folder, methods=methods)
     gift("doctor", "--quick", "--root", folder)

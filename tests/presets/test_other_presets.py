@@ -13,6 +13,6 @@ pytestmark = pytest.mark.end_to_end
 FEWER_METHODS = {"mini_compare": ("finetune_lora", "joint", "icarl", "ewc", "zscl")}
 
 
-@pytest.mark.parametrize("preset", presets_of(""))
+@pytest.mark.parametrize("preset", presets_of("others"))
 def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str, tmp_path: Path) -> None:
     rehearse(preset, tmp_path / "project", methods=FEWER_METHODS.get(preset, ()))
