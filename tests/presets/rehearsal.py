@@ -1,4 +1,4 @@
-"""A preset from `gift use` to its report, as a user runs it, in a small world."""
+"""A preset from `gift use` to its report, as a user runs it, in a small world (world.py)."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def presets_of(family: str) -> list[str]:
     return [name for name in find_presets(ROOT) if family_of(name) == family]
 
 
-def rehearse(preset: str, folder: Path, *, methods: Sequence[str] = ()) -> None:
-    """Runs every stage of the preset in the new folder `folder`, and looks at what came of it.
+def rehearse(preset: str, *, methods: Sequence[str] = ()) -> None:
+    """Runs every stage of the preset in a new project, the working folder, and looks at what came of it.
 
     methods: some of the preset's, where it has too many; none: all of them.
     """
-    project = Clone(copy_of_repository(folder))
+    project = Clone(copy_of_repository(Path.cwd()))
     project.run("git", "init", "--quiet")
-    gift("use", preset, "--root", folder)
-    make_world(folder, methods=methods)
-    gift("doctor", "--quick", "--root", folder)
+    gift("use", preset)
+    make_world(project.folder, methods=methods)
+    gift("doctor", "--quick")
     ran = project.repro()
     assert len(ran) == len({*ran}) == number_of_stages(project.params), ran
     assert project.repro() == []
 
     rows = {"zero_shot", *project.params["run"]["methods"]}
     assert set(project.metrics()) == rows
-    shown = gift("show", "--root", folder).output
+    shown = gift("show").output
     assert [name for name in rows if name not in shown] == []
     if not CHROMIUM:
         pytest.skip(f"every stage ran, but the report was not opened: {MISSING}")
     script = '[errors, document.querySelectorAll("#result th[scope=row]").length]'
-    assert evaluate(folder / "reports" / "index.html", script) == [[], len(rows)]
+    assert evaluate(project.folder / "reports" / "index.html", script) == [[], len(rows)]
 
 
 def number_of_stages(params: dict[str, Any]) -> int:

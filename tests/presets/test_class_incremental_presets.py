@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.presets.rehearsal import presets_of, rehearse
@@ -12,5 +10,5 @@ pytestmark = pytest.mark.end_to_end
 
 
 @pytest.mark.parametrize("preset", presets_of("class_incremental"))
-def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str, tmp_path: Path) -> None:
-    rehearse(preset, tmp_path / "project", methods=("gift",))
+def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str) -> None:
+    rehearse(preset, methods=("gift",))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.presets.rehearsal import presets_of, rehearse
@@ -14,5 +12,5 @@ FEWER_METHODS = {"mini_compare": ("finetune_lora", "joint", "icarl", "ewc", "zsc
 
 
 @pytest.mark.parametrize("preset", presets_of("others"))
-def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str, tmp_path: Path) -> None:
-    rehearse(preset, tmp_path / "project", methods=FEWER_METHODS.get(preset, ()))
+def test_every_stage_runs_the_report_opens_and_nothing_is_left_to_run(preset: str) -> None:
+    rehearse(preset, methods=FEWER_METHODS.get(preset, ()))
