@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/work": 880,
     "recipes": 530,
     "stages": 5_530,
-    "tests": 21_330,  # with what docs/adding_a_method.md adds
+    "tests": 21_580,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from gift_core.config.presets import find_presets
 from tests.clone import Clone, copy_of_repository
 from tests.imports import ROOT
-from tests.presets.world import make_world
+from tests.presets.world import STEPS, make_world
 from tests.report.browser import CHROMIUM, MISSING, evaluate
 from tests.stages.experiment import gift
 
@@ -29,15 +29,15 @@ def presets_of(family: str) -> list[str]:
     return [name for name in find_presets(ROOT) if family_of(name) == family]
 
 
-def rehearse(preset: str, *, methods: Sequence[str] = ()) -> None:
+def rehearse(preset: str, *, steps: int = STEPS, methods: Sequence[str] = ()) -> None:
     """Runs every stage of the preset in a new project, the working folder, and looks at what came of it.
 
-    methods: some of the preset's, where it has too many; none: all of them.
+    Its first `steps` are learned, with `methods` of those that it runs; with all of them if there are none.
     """
     project = Clone(copy_of_repository(Path.cwd()))
     project.run("git", "init", "--quiet")
     gift("use", preset)
-    make_world(project.folder, methods=methods)
+    make_world(project.folder, steps=steps, methods=methods)
     gift("doctor", "--quick")
     ran = project.repro()
     assert len(ran) == len({*ran}) == number_of_stages(project.params), ran

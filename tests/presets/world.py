@@ -12,7 +12,8 @@ from open_clip import SimpleTokenizer
 from open_clip.model import CLIP
 
 from gift_core.clip.model import Clip, save_clip
-from gift_core.config.params_edit import MINIATURE
+from gift_core.config.params_edit import COUNTED, MINIATURE
+from gift_core.mini.world import mini_task
 from tests.clip.tiny import tiny_config
 from tests.datasets.catalogue.trees import make_tree
 from tests.datasets.folders import picture
@@ -28,7 +29,7 @@ LITTLE_WORK: dict[str, dict[str, Any]] = {
     "generator": {"steps": 2, "batch_size": 8, "images_per_shard": 8},
 }
 STEPS, PROBES = 2, 2  # that stay
-IMAGES, SHOTS = 40, 2  # of a task of the miniature, and of a class with few
+SHOTS = 2  # of a class with few
 OWN = {"birds": ("great tit", "wren"), "boats": ("canoe", "ferry", "tanker")}  # classes of two folders of photos
 
 
@@ -48,11 +49,13 @@ def make_world(project: Path, *, steps: int = STEPS, methods: Sequence[str] = ()
         params["generator"] |= GENERATOR
     if methods:
         params["run"]["methods"] = list(methods)
+    for row in params["methods"].values():
+        _limit_to_iterations(row, params["training"]["iterations"])
     factors = {step["task"]: step["learning_rate_factor"] for step in params["sequence"][:steps]}
     params["sequence"] = [step | {"learning_rate_factor": factors[step["task"]]} for step in sequence_of([*factors])]
     params["evaluation"]["probes"] = params["evaluation"]["probes"][:PROBES]
     rows = _of_each_data_set(params["tasks"], {*factors, *params["evaluation"]["probes"]})
-    params["tasks"] = {name: _small_task(project, row) for name, row in rows.items()}
+    params["tasks"] = {name: _small_task(project, name, row) for name, row in rows.items()}
     file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     if not rows:
         _add_own_tasks(project)
@@ -67,6 +70,13 @@ def _write_model(folder: Path) -> None:
     save_clip(Clip(model, SimpleTokenizer(context_length=CONTEXT), config, "fp32"), folder, {})
 
 
+def _limit_to_iterations(row: dict[str, Any], iterations: int) -> None:
+    """Lowers the numbers of iterations in the row of a method, such as that between two averages, to `iterations`."""
+    for section, key in COUNTED:
+        if key in (row.get(section) or {}):
+            row[section][key] = min(row[section][key], iterations)
+
+
 def _of_each_data_set(rows: dict[str, Any], used: set[str]) -> dict[str, Any]:
     """The tasks that are `used`, and one of every data set that none of them is of."""
     paths = {rows[name]["path"] for name in used}
@@ -78,10 +88,11 @@ def _of_each_data_set(rows: dict[str, Any], used: set[str]) -> dict[str, Any]:
     return kept
 
 
-def _small_task(project: Path, row: dict[str, Any]) -> dict[str, Any]:
+def _small_task(project: Path, name: str, row: dict[str, Any]) -> dict[str, Any]:
     """The row of a task with few images. Those of a published data set are written, once for all tasks of it."""
     if row["source"] == "mini":
-        return row | {"train_images": min(row["train_images"], IMAGES), "test_images": IMAGES}
+        images = len(mini_task(name).class_names)  # fewer are refused
+        return row | {"train_images": images, "test_images": images}
     folder, shots = project / row["path"], row.get("shots")
     if shots:
         row = row | {"shots": min(shots, SHOTS)}
