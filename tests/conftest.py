@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # crashes, clusters, documents, browsers, bad input, benchmarks, every command in every way. `make test-all` runs it.
 THOROUGH = re.compile(
     r"""tests/(
-    benchmarks/ | docs/ | hostile/ | interruption/ | team/ | tracking/
+    benchmarks/ | docs/ | hostile/ | interruption/ | presets/ | team/ | tracking/
     | clip/test_architectures
     | datasets/test_hub\.py::test_(a_label_without|hostile)
     | doctor/test_storage

@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/work": 890,
     "recipes": 840,
     "stages": 6_050,
-    "tests": 22_670,  # with what docs/adding_a_method.md adds
+    "tests": 22_930,  # with what docs/adding_a_method.md adds
 }
 
 

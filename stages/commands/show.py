@@ -27,6 +27,7 @@ FORMAT = (
 PaperFormat = Annotated[
     Literal["latex", "markdown", "csv"] | None, option("latex|markdown|csv", FORMAT, "--format", default=...)
 ]
+LONG_NAME = 20  # characters of a name that leave the other columns too little of 80, with lines around each cell
 AMONG = {  # of the titles of tables, by protocol
     "task_incremental": "",
     "cross_domain": ", each image among the classes of all tasks",
@@ -227,13 +228,16 @@ def print_metrics(
     }
     if "Forgetting" in columns and of == "method":
         title += " (Forgetting: lower is better)"
-    whole, look = list[str](), dict[str, Any]()
+    whole = list[str]()
     if any(row.get("probes") for row in rows.values()):
         kept = {name: row.get("probes") for name, row in rows.items()}
         columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
             name: f"{percent(each['mean'])} ({_points(-each['loss'])})" if each else "-" for name, each in kept.items()
         }
-        whole, look = ["Zero-shot\nkept"], {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0}  # within 80 columns
+        whole.append("Zero-shot\nkept")
+    longest = max(map(len, "\n".join(rows).splitlines()), default=0)  # a name can have a label below it
+    is_wide = bool(whole) or longest > LONG_NAME
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0} if is_wide else {}
     if extra is not None:
         columns[extra[0]] = dict(extra[1])
         whole.append(extra[0])

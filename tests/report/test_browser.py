@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,19 +15,15 @@ from gift_core.report.comparison.compare import write_comparison
 from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.imports import ROOT
 from tests.report import run_folder as runs
+from tests.report.browser import CHROMIUM, MISSING, evaluate
 from tests.report.run_folder import Matrix
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium or google-chrome on the PATH"),
+    pytest.mark.skipif(not CHROMIUM, reason=MISSING),
 ]
 TASKS = tuple(f"a_long_name_of_a_task_with_many_characters_{position}" for position in range(11))
 METHODS = (*load_preset(ROOT / "presets" / "mini_compare.yaml").run.methods, "a_method_with_a_long_name")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
-    "--window-size=1400,1000", "--dump-dom",
-]  # fmt: skip
 # all texts whose WCAG contrast with their background is below 4.5
 CONTRAST = """(() => {
   const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
@@ -68,10 +59,6 @@ COLLIDING = """((groups, tolerance) => groups.flatMap((elements) => {
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > tolerance).map(([other]) => `${name} / ${other}`));
 }))"""
 TEXTS = '[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) => chart.querySelectorAll("text"))'
-ERRORS = "<script>var errors = []; onerror = (text) => { errors.push(text); };</script>"
-# a page that shows another one in a frame, and what an expression gives there
-FRAME = """<iframe src="{page}" style="width: {width}px; height: 900px; border: 0"
-onload="document.body.append(JSON.stringify(contentWindow.eval({script})))"></iframe>"""
 LAYOUT = f"""(() => {{
   const found = () => [document.documentElement.scrollWidth, {TOO_WIDE}, {COLLIDING}({TEXTS}, .5)];
   const folded = found();
@@ -88,19 +75,6 @@ USE = """(() => {
   document.querySelector(".overview .hover").dispatchEvent(new PointerEvent("pointermove", {bubbles: true}));
   return [counts, document.querySelector("#tip").textContent, document.querySelector("#tip").hidden];
 })()"""
-
-
-def evaluate(page: Path, script: str, *, width: int = 1280, dark: bool = False) -> Any:
-    """The value of a JavaScript expression in the page, which is shown with this width in CSS pixels."""
-    copy = page.with_name("copy.html")
-    copy.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{ERRORS}", 1), encoding="utf-8")
-    frame = FRAME.format(page=copy.name, width=width, script=html.escape(json.dumps(script)))
-    page.with_name("frame.html").write_text(f"<!doctype html><body>{frame}</body>", encoding="utf-8")
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    profile, address = f"--user-data-dir={page.parent / 'profile'}", page.with_name("frame.html").resolve().as_uri()
-    done = subprocess.run([CHROMIUM, *FLAGS, scheme, profile, address], capture_output=True, text=True, timeout=120)
-    (found,) = re.findall(r"</iframe>\s*(.*?)</body>", done.stdout, re.DOTALL)
-    return json.loads(html.unescape(found))
 
 
 def matrices_of(seed: int) -> dict[str, Matrix]:

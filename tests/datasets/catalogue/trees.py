@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy.io import savemat
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.datasets.catalogue.inventory import CatalogueRow, catalogue_row
+from gift_core.datasets.hub_dataset import COMMIT
 
 SIDE = 8
 TRAIN_SHARE = 4  # training images for one test image, where a data set is split 80/20
@@ -30,7 +32,10 @@ def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | Non
     the data set is split 80/20, 5 * per_class images. Each image has a different color.
     """
     keys = list(catalogue_row(dataset, "tests").classes)[:classes]
-    MAKERS[dataset](folder, keys, per_class)
+    if dataset in MAKERS:
+        MAKERS[dataset](folder, keys, per_class)
+    else:
+        _hub_copy(catalogue_row(dataset, "tests"), folder, keys, per_class)
     return folder
 
 
@@ -195,6 +200,17 @@ MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
 }  # fmt: skip
 
 
+def _hub_copy(row: CatalogueRow, folder: Path, keys: list[str], per_class: int) -> None:
+    """Writes what `gift data fetch` downloads of a data set without archives: Parquet files with names as labels."""
+    assert row.hub is not None
+    data = folder / (row.hub.config or "data")
+    data.mkdir(parents=True)
+    for split in SPLITS:
+        rows = [{"image": {"bytes": _jpeg(), "path": None}, "label": key} for key in keys for _ in range(per_class)]
+        pd.DataFrame(rows).to_parquet(data / f"{row.hub.splits[split]}-00000-of-00001.parquet")
+    _write_lines(folder / COMMIT, [row.hub.revision or "0" * 40])
+
+
 def _write_lines(path: Path, lines: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -208,7 +224,14 @@ _COLORS = (  # 4 apart, which remain distinct in a JPEG
 def _write_jpegs(folder: Path, names: Iterable[str]) -> None:
     for path in (folder / name for name in names):
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (SIDE, SIDE), next(_COLORS)).save(path, "JPEG", quality=95)
+        path.write_bytes(_jpeg())
+
+
+def _jpeg() -> bytes:
+    """An image in the next color."""
+    stream = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), next(_COLORS)).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
 
 
 def _whole(folder: Path, keys: Iterable[str], per_class: int, name: str, first: int = 0) -> None:
