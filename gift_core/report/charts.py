@@ -24,7 +24,9 @@ from gift_core.report.run_record import RunRecord, Section
 Point = tuple[float, float]
 MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
 # The space of the texts around a plot, in view box units, for the largest font of the style sheet.
-TOP, TOP_WITH_TRAINED, BOTTOM = 36.0, 50.0, 54.0
+TOP = 36.0
+TOP_WITH_TRAINED = 50.0
+BOTTOM = 54.0
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
 MAX_MARKED = 25  # with more points, lines have no markers
@@ -115,7 +117,10 @@ class Chart:
     def lines(self) -> list[tuple[str, str, str, Sequence[Point]]]:
         """(method, style, path, marked points) of each line, those that are to be above the others last."""
         placed = {method: self._placed(method) for method in self.curves if method != ZERO_SHOT}
-        lines = [(each, self.styles[each], svg_path(at), at if self.marked else ()) for each, at in placed.items()]
+        lines = [
+            (name, self.styles[name], svg_path(points), points if self.marked else ())
+            for name, points in placed.items()
+        ]
         return sorted(lines, key=lambda line: line[1] != QUIET)
 
     @property
@@ -132,10 +137,10 @@ class Chart:
     @property
     def bands(self) -> list[tuple[float, float, str]]:
         """(x, width, tooltip) of a band around each point that ends halfway to its neighbors."""
-        middles = [(self.frame.x(one) + self.frame.x(other)) / 2 for one, other in pairwise(self.hovers)]
+        middles = [(self.frame.x(left) + self.frame.x(right)) / 2 for left, right in pairwise(self.hovers)]
         edges = pairwise([float(self.frame.left), *middles, self.frame.x_end])
-        found = zip(edges, self.hovers.values(), strict=False)  # without points, nothing is between the edges
-        return [(round(left, 1), round(right - left, 1), text) for (left, right), text in found]
+        tips = zip(edges, self.hovers.values(), strict=False)  # without points, nothing is between the edges
+        return [(round(left, 1), round(right - left, 1), text) for (left, right), text in tips]
 
     @property
     def has_long_names(self) -> bool:

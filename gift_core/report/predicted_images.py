@@ -25,7 +25,9 @@ IMAGES_PER_TASK = 8
 PAIRS_PER_METHOD = 4
 MAX_RETRIEVAL_TASKS = 6
 CAPTIONS_SHOWN = 4
-BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
+BEFORE = "pre-trained"
+LEARNED = "right after the task"
+AT_THE_END = "at the end"
 Model = tuple[str, str]  # a method and a time
 Tests = Mapping[Model, pd.DataFrame]
 
