@@ -120,7 +120,7 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
     compared = f"the published {benchmark.title} ({mtil.MODEL}): mean {number(means['measured'])}%, published"
     compared += f" {number(means['published'])}%"
-    rows = {str(name): values for name, values in accuracies.to_dict("index").items()}
+    rows = {str(name): {"measured": ours, "published": theirs} for name, ours, theirs in accuracies.itertuples()}
     check = ZeroShot(benchmark=benchmark.title, verdict="agrees", data_sets=rows)
     if agrees:
         largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
