@@ -49,9 +49,9 @@ BUDGET = {
     "gift_core/config": 2_420,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_260,
-    "gift_core/driving": 620,
+    "gift_core/driving": 630,
     "gift_core/execution": 390,
-    "gift_core/generators": 870,
+    "gift_core/generators": 880,
     "gift_core/interop": 940,
     "gift_core/code": 280,
     "gift_core/library": 1_420,
@@ -59,7 +59,7 @@ BUDGET = {
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 3_350,
+    "gift_core/report": 3_420,
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,
@@ -111,7 +111,7 @@ def test_modules_have_different_names_and_they_and_functions_stay_small() -> Non
     assert [name for name, lines in functions if lines > MAX_FUNCTION_LINES] == []
 
 
-STILL_PACKED = {"doctor", "driving", "generators", "report"}
+STILL_PACKED = {"doctor"}
 
 
 def packed(node: ast.AST) -> bool:

@@ -92,9 +92,10 @@ class Processes:
         if self.count == 1:
             return
         sums = [value.reshape(-1).view(torch.int32).sum(dtype=torch.int64) for value in parameters.values()]
-        own, found = [iterations, *torch.stack(sums).tolist()], [None] * self.count
-        distributed.all_gather_object(found, own)
-        if any(each != own for each in found):
+        state = [iterations, *torch.stack(sums).tolist()]
+        states = [None] * self.count
+        distributed.all_gather_object(states, state)
+        if any(other_state != state for other_state in states):
             raise UserError(
                 f"training.processes: {self.count}: the processes differ after {iterations} iterations, so their "
                 "gradients no longer belong together. No model is written. Use GPUs of one kind, or write "
@@ -114,8 +115,10 @@ class DataParallel:
     part of the batch.)
     """
 
-    def __init__(self, clip: Clip, own: EncoderStrategy, processes: Processes) -> None:
-        self._clip, self._own, self._processes = clip, own, processes
+    def __init__(self, clip: Clip, strategy: EncoderStrategy, processes: Processes) -> None:
+        self._clip = clip
+        self._strategy = strategy
+        self._processes = processes
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the sum over the processes to `.grad`, which is equal in all of them before and after."""
@@ -123,14 +126,14 @@ class DataParallel:
         if not self._processes.is_first:  # what `.grad` holds already should count once in the sum
             for parameter in trained:
                 parameter.grad = None
-        self._own.backward(loss)
+        self._strategy.backward(loss)
         self._processes.sum_gradients(trained)
 
     def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
         """Returns unit features [N, D]. Images of other processes are not read."""
         own_NX = rows_NX[own_share(len(rows_NX))]
         # A process without rows encodes one and drops it: its features then have a size and a graph, too.
-        own_ND = self._own.encode(encode, own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
+        own_ND = self._strategy.encode(encode, own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
         return self._processes.gather(own_ND, len(rows_NX))
 
 

@@ -53,13 +53,15 @@ def hold_out(
     That is `validation`, or HELD_OUT of the training images of each class. A class with one image keeps it for
     training. UserError if no image can be held out.
     """
-    info, images, held = read_task(source), index_task(source, "train"), list[int]()
+    info = read_task(source)
+    images = index_task(source, "train")
+    held: list[int] = []
     if validation is None:
         held = _sampled(info, images, HELD_OUT, seed)
         validation = (_labeled(images[at]) for at in held)
         if not held:
-            what = "no class has two training images, so none can be held out for validation"
-            raise UserError(f"{source}: {what}. Add images.")
+            problem = "no class has two training images, so none can be held out for validation"
+            raise UserError(f"{source}: {problem}. Add images.")
     rest = (_labeled(images[at]) for at in sorted({*range(len(images))} - {*held}))
     return write_task(target, info, rest, validation, images_per_shard=images_per_shard)
 
@@ -73,12 +75,14 @@ def sample_training_images(source: Path, target: Path, *, seed: int) -> TaskInfo
 
 def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int) -> list[int]:
     """The positions of `share` of each class, at least one. If the share is not all, one image is left over, too."""
-    found: list[int] = []
+    sampled: list[int] = []
     for label, name in enumerate(info.class_names) if info.kind == CLASSES else [(None, PAIRS)]:
-        own = [position for position, image in enumerate(images) if label in (None, image.label)]
-        count = len(own) if share == 1 else min(max(1, round(share * len(own))), len(own) - 1)
-        found += sampled_by_seed(own, max(0, count), "hold out", seed, info.name, name)
-    return sorted(found)
+        of_class = [position for position, image in enumerate(images) if label in (None, image.label)]
+        count = len(of_class)
+        if share < 1:
+            count = min(max(1, round(share * count)), count - 1)
+        sampled += sampled_by_seed(of_class, max(0, count), "hold out", seed, info.name, name)
+    return sorted(sampled)
 
 
 def _labeled(image: StoredImage) -> LabeledImage:
@@ -135,7 +139,7 @@ def measure(model: Path, sets: Sequence[TestSet], *, device: torch.device, preci
     In a task of pairs that is Recall@1 times their number, rounded.
     """
     clip = open_folder(model, device=device, precision=precision)
-    tests = {each.task.name: test_of(clip, each) for each in sets}
+    tests = {test_set.task.name: test_of(clip, test_set) for test_set in sets}
     return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}
 
 
@@ -151,7 +155,7 @@ class Release:
     @property
     def learned(self) -> float:
         """The mean accuracy on the learned tasks in percent."""
-        return 100 * float(np.mean([each.mean() for each in self.right.values()]))
+        return 100 * float(np.mean([right.mean() for right in self.right.values()]))
 
     @property
     def kept(self) -> float | None:
@@ -172,7 +176,7 @@ class AlphaSearch:
     def change(self, release: Release) -> tuple[float, float]:
         """Returns what the learned tasks gain over alpha 1 in points, and its standard error, paired by image."""
         differences = [release.right[task] - right for task, right in self.releases[-1].right.items()]
-        variance = sum(each.var() / len(each) for each in differences)
+        variance = sum(of_task.var() / len(of_task) for of_task in differences)
         return release.learned - self.releases[-1].learned, 100 * math.sqrt(variance) / len(differences)
 
     @property
@@ -185,20 +189,20 @@ class AlphaSearch:
         if self.releases[-1].probes:
             learned = [release for release in self.releases if release.alpha > 0]
             return max(learned, key=lambda release: round(release.learned + (release.kept or 0.0), 4))
-        found = self.releases[-1]
+        smallest = self.releases[-1]
         for release in reversed(self.releases):
             change, error = self.change(release)
             if change < -error - 1e-9:
                 break
-            found = release
-        return found
+            smallest = release
+        return smallest
 
     def steps(self, release: Release) -> list[tuple[float, float, float]]:
         """Returns the neighbors of a release: (alpha, points of learned gained there, points of kept gained there)."""
         at = self.releases.index(release)
         neighbors = [*self.releases[max(0, at - 1) : at], *self.releases[at + 1 : at + 2]]
         kept = release.kept or 0.0
-        return [(each.alpha, each.learned - release.learned, (each.kept or 0.0) - kept) for each in neighbors]
+        return [(near.alpha, near.learned - release.learned, (near.kept or 0.0) - kept) for near in neighbors]
 
 
 def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict[str, bool]:
@@ -210,12 +214,12 @@ def write_validation_parts(layout: Layout, config: Config, folder: Path) -> dict
     unseen, learned = {}, [step.task for step in config.sequence]
     for task in (*learned, *config.evaluation.probes):
         row, source = config.tasks[task], layout.task(task)
-        own = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
-        unseen[task] = own is not None
-        if own is None:
+        validation = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
+        unseen[task] = validation is not None
+        if validation is None:
             sample_training_images(source, folder / task, seed=config.seed)
         else:
-            write_task(folder / task, read_task(source), [], own, images_per_shard=MOST)
+            write_task(folder / task, read_task(source), [], validation, images_per_shard=MOST)
     return {task: unseen[task] for task in learned}
 
 

@@ -48,11 +48,14 @@ def drive(
     and the first one writes the snapshots. UserError as in the loop, and where the weights of the processes differ.
     """
     if processes.count == 1 and torch.distributed.is_initialized():
-        what = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
-        raise UserError(f"fine-tuning: {what}. Call torch.distributed.destroy_process_group() first.")
-    parameters, device, total = run.parameters, run.clip.device, len(run.rates)
+        problem = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
+        raise UserError(f"fine-tuning: {problem}. Call torch.distributed.destroy_process_group() first.")
+    parameters = run.parameters
+    device = run.clip.device
+    total = len(run.rates)
     seed = torch.initial_seed()
-    if snapshot is not None and (saved := read_state(snapshot, say)) is not None:
+    saved = None if snapshot is None else read_state(snapshot, say)
+    if saved is not None:
         _restore(run, saved)
         say(f"continues at iteration {len(run.rows)} of {total}")
     done = len(run.rows)

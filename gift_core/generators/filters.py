@@ -113,8 +113,8 @@ def load_filters(config: FiltersConfig, device: torch.device) -> QualityFilters:
     return QualityFilters(config, Scorer(clip))
 
 
-def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
-    """Raises UserError if `what` (describes an image) was rejected more often than the settings allow.
+def check_attempts(image: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
+    """Raises UserError if an image, here described, was rejected more often than the settings allow.
 
     Black images count against config.max_redraws, all others against config.filters.max_redraws.
     """
@@ -124,14 +124,15 @@ def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConf
         if config.dtype == "float16":
             remedy += " In float16 a VAE may overflow to black (that of SDXL does): use dtype float32 or bfloat16."
         why = f"A safety checker may have blocked it: {remedy}"
-        raise UserError(f"synthesize: {what} gave a black image {black} times. {why}")
+        raise UserError(f"synthesize: {image} gave a black image {black} times. {why}")
     if filters is None or len(verdicts) - black <= filters.max_redraws:
         return
     parts = list[str]()
     for reason, key, best_of in (("clip_score", "min_clip_score", max), ("duplicate", "max_similarity", min)):
-        if scores := [verdict.score for verdict in verdicts if verdict.reason == reason]:
+        scores = [verdict.score for verdict in verdicts if verdict.reason == reason]
+        if scores:
             parts.append(f"{len(scores)} by {key}: {getattr(filters, key)} (the closest had {best_of(scores):.3f})")
     raise UserError(
-        f"synthesize: {what} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
+        f"synthesize: {image} was rejected {len(verdicts) - black} times: {', '.join(parts)}. In params.yaml: {KEY} "
         "change that threshold or raise max_redraws. If only max_redraws changes, finished shards are kept."
     )

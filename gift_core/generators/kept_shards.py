@@ -47,7 +47,9 @@ class ShardFolder:
 
     def finished(self, shard: Shard) -> Sequence[Pair] | None:
         """Returns the pairs of a shard whose files are sound and hold its prompts."""
-        return finished_pairs(self.folder, shard.number, [(each.prompt_id, each.prompt) for each in shard.requests])
+        return finished_pairs(
+            self.folder, shard.number, [(request.prompt_id, request.prompt) for request in shard.requests]
+        )
 
     def is_finished(self, shard: Shard) -> bool:
         """Returns whether the shard is in the folder."""
@@ -90,11 +92,11 @@ def is_complete(folder: Path, asked: Mapping[str, Any]) -> bool:
     return False
 
 
-def _require_same(folder: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    if found.get("prompts") != asked["prompts"]:
+def _require_same(folder: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    if stored.get("prompts") != asked["prompts"]:
         raise UserError(f"folder: {folder} has the images of other prompts. Pass those prompts, or name a new folder.")
-    old, new = dict(leaves(found.get("generator"))), dict(leaves(asked["generator"]))
+    old, new = dict(leaves(stored.get("generator"))), dict(leaves(asked["generator"]))
     for name in new:
         if old.get(name) != new[name]:
-            what = f"{folder} has images with {name}={old.get(name)!r}, and {new[name]!r} is asked for"
-            raise UserError(f"folder: {what}. Pass that value, or name a new folder.")
+            problem = f"{folder} has images with {name}={old.get(name)!r}, and {new[name]!r} is asked for"
+            raise UserError(f"folder: {problem}. Pass that value, or name a new folder.")

@@ -21,7 +21,7 @@ def own_settings(pipeline: Any, names: Iterable[str]) -> dict[str, Any]:
 def _own_setting(pipeline: Any, name: str) -> Any:
     parameters = signature(pipeline.__call__).parameters
     defaults = [parameters[key].default for key in ARGUMENTS[name] if key in parameters]
-    value = next((each for each in defaults if each is not None), None)
+    value = next((default for default in defaults if default is not None), None)
     if value is None and name == "size":
         value = _own_size(pipeline)
     if value is None and name == "guidance":

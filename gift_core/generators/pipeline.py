@@ -30,7 +30,9 @@ ADAPTER = "lora"
 # Words in the errors of T5 tokenizers without the extra t5: their loader falls back to tiktoken.
 T5_PACKAGES = ("tiktoken", "sentencepiece", "protobuf")
 KEY = "params.yaml: generator"
-PIPELINE_KEY, LORA_KEY, MEMORY_KEY = f"{KEY}.pipeline", f"{KEY}.lora", f"{KEY}.memory"
+PIPELINE_KEY = f"{KEY}.pipeline"
+LORA_KEY = f"{KEY}.lora"
+MEMORY_KEY = f"{KEY}.memory"
 OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}
 VAE_SWITCHES = {"vae_slicing": "enable_slicing", "vae_tiling": "enable_tiling"}
 REQUIRED = ("prompt", "generator", "num_inference_steps")
@@ -97,15 +99,16 @@ def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
     """Where files of a tokenizer are missing, transformers makes an empty one that ignores the prompt."""
     for name, part in sorted(pipeline.components.items()):
         tensors = part.named_parameters() if hasattr(part, "named_parameters") else ()
-        if missing := first_names([each for each, value in tensors if value.is_meta]):  # accelerate leaves them empty
-            what = f"{config.pipeline}/{name}: its weights have no {missing}"
-            raise UserError(f"{PIPELINE_KEY}: {what}. Restore the folder, or save the whole pipeline there again.")
+        missing = first_names([weight for weight, value in tensors if value.is_meta])  # accelerate leaves them empty
+        if missing:
+            problem = f"{config.pipeline}/{name}: its weights have no {missing}"
+            raise UserError(f"{PIPELINE_KEY}: {problem}. Restore the folder, or save the whole pipeline there again.")
         if name.startswith("tokenizer") and part is not None:
             first, second = (part(text).input_ids for text in ("a photo of a wren", "a photo of a tree"))
             if first == second:
-                what = f"its {name} encodes different prompts identically, so its files are missing"
+                problem = f"its {name} encodes different prompts identically, so its files are missing"
                 remedy = "tokenizer.json, or vocab.json and merges.txt, or spiece.model"
-                raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. Fetch the folder again ({remedy}).")
+                raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {problem}. Fetch the folder again ({remedy}).")
 
 
 def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
@@ -149,9 +152,9 @@ def add_lora(pipeline: Any, config: LoraConfig) -> None:
         if not pipeline.get_active_adapters():
             raise ValueError("none of its weights match a layer")
     except Exception as error:  # diffusers, peft and the hub each raise their own errors for wrong weights
-        what = f"{config.path} cannot be added to {type(pipeline).__name__} ({' '.join(str(error).split()[:60])})"
+        problem = f"{config.path} cannot be added to {type(pipeline).__name__} ({' '.join(str(error).split()[:60])})"
         remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
-        raise UserError(f"{LORA_KEY}: {what}. {remedy}") from error
+        raise UserError(f"{LORA_KEY}: {problem}. {remedy}") from error
     pipeline.set_adapters([ADAPTER], adapter_weights=[config.scale])
 
 
@@ -162,9 +165,10 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     """
     parameters = inspect.signature(pipeline.__call__).parameters
     kind = type(pipeline).__name__
-    if missing := [name for name in REQUIRED if name not in parameters]:
-        what = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
-        raise UserError(f"{KEY}.pipeline: {what}. Use a text-to-image pipeline.")
+    missing = [name for name in REQUIRED if name not in parameters]
+    if missing:
+        problem = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
+        raise UserError(f"{KEY}.pipeline: {problem}. Use a text-to-image pipeline.")
     # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
     known = [name for name in GUIDANCE if name in parameters]
     scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))
@@ -180,15 +184,15 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
         fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
     fixed |= {} if scale is None else {scale: config.guidance}
     if config.negative_prompt and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
-        what = f"the guidance of {kind} is distilled into its weights, so a negative prompt has no effect"
-        raise UserError(f'{KEY}.negative_prompt: {what}. Write negative_prompt: "".')
+        problem = f"the guidance of {kind} is distilled into its weights, so a negative prompt has no effect"
+        raise UserError(f'{KEY}.negative_prompt: {problem}. Write negative_prompt: "".')
     # With true_cfg_scale there is no guidance without a negative prompt, even if blank.
     blank = " " if scale == "true_cfg_scale" and config.guidance > 1 else None
     return fixed, config.negative_prompt or blank
 
 
-def make_scheduler(own: Any, name: str) -> Any:
-    """Returns the scheduler of the diffusers class `name`, with the settings of the pipeline's `own`.
+def make_scheduler(default: Any, name: str) -> Any:
+    """Returns the scheduler of the diffusers class `name`, with the settings of the pipeline's `default`.
 
     Raises UserError for an unknown name, a missing package, and a flow-matching scheduler on a model that was not
     trained for it (or the reverse).
@@ -198,14 +202,14 @@ def make_scheduler(own: Any, name: str) -> Any:
     known = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler") and not entry.startswith("Flax")}
     kind = getattr(diffusers, lookup(known, name, f"{KEY}.scheduler"))
     try:
-        made = kind.from_config(own.config)
+        made = kind.from_config(default.config)
     except (ImportError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        what = f"{name} cannot be made from the settings of {type(own).__name__} ({reason})"
-        raise UserError(f"{KEY}.scheduler: {what}. Use another one, or null.") from error
-    if _matches_flow(made) != _matches_flow(own):
-        what = f"{name} and {type(own).__name__}, which the model was trained with, define noise differently"
-        raise UserError(f"{KEY}.scheduler: {what}: images would be noise. Use one of the same kind, or null.")
+        problem = f"{name} cannot be made from the settings of {type(default).__name__} ({reason})"
+        raise UserError(f"{KEY}.scheduler: {problem}. Use another one, or null.") from error
+    if _matches_flow(made) != _matches_flow(default):
+        problem = f"{name} and {type(default).__name__}, which the model was trained with, define noise differently"
+        raise UserError(f"{KEY}.scheduler: {problem}: images would be noise. Use one of the same kind, or null.")
     return made
 
 
@@ -247,8 +251,8 @@ class TextToImage:
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
         width, height = reversed(output.images.shape[-2:]) if on_device else images[0].size
         if (width, height) != (self.config.size, self.config.size):  # some pipelines round it down
-            what = f"{self.config.size}, but {type(self.pipeline).__name__} returns images of {width}x{height} px"
-            raise UserError(f"{KEY}.size: {what}. Use a size it supports, for most a multiple of 16 or 32.")
+            problem = f"{self.config.size}, but {type(self.pipeline).__name__} returns images of {width}x{height} px"
+            raise UserError(f"{KEY}.size: {problem}. Use a size it supports, for most a multiple of 16 or 32.")
         return images if on_device else [image.convert("RGB") for image in images]
 
 
@@ -312,8 +316,8 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
             try:
                 getattr(getattr(pipeline, "vae", None), switch)()
             except (AttributeError, NotImplementedError) as error:
-                what = f"true, but {type(pipeline).__name__} has no VAE that supports it"
-                raise UserError(f"{MEMORY_KEY}.{key}: {what}. Write {key}: false.") from error
+                problem = f"true, but {type(pipeline).__name__} has no VAE that supports it"
+                raise UserError(f"{MEMORY_KEY}.{key}: {problem}. Write {key}: false.") from error
     if config.attention is not None:
         models = [  # on the UNets of SD and SDXL set_attention_backend has no effect
             part

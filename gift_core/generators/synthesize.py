@@ -77,9 +77,9 @@ def synthesize(
                 is_done=store.is_finished,  # helpers call it, too
                 helped=lambda shard: bar.update(len(shard.requests)),
                 locks=unfinished / ".locks",
-            ) as own,
+            ) as shards_here,
         ):
-            generate(own, (text_to_image, filters, device), store, bar.update)
+            generate(shards_here, (text_to_image, filters, device), store, bar.update)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)
@@ -158,8 +158,10 @@ def _images_of(text_to_image: TextToImage, batch: _Batch) -> Sequence[Image.Imag
     if not requests:
         return ()
     attempts = [len(batch.rejected[index]) for index in batch.missing]
-    own = text_to_image.config.seed
-    seeds = [seed_for("synthesize", own, each.seed, n) for each, n in zip(requests, attempts, strict=True)]
+    seed = text_to_image.config.seed
+    seeds = [
+        seed_for("synthesize", seed, request.seed, attempt) for request, attempt in zip(requests, attempts, strict=True)
+    ]
     return text_to_image.generate([request.prompt for request in requests], seeds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,14 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     ContractError if a file is missing, or if two methods were evaluated with different models or images.
     """
     tasks = tuple(step.task for step in config.sequence)
-    files = {method: {task: read_accuracy(layout.accuracy(method, task)) for task in tasks} for method in methods}
-    rows = [found for of_method in files.values() for found, _ in of_method.values()]
-    if config.evaluation.protocol == CROSS_DOMAIN:  # the last file has the whole matrix
-        rows = [each if each.trained_task.eq(tasks[-1]).any() else each[each.phase == PROBE] for each in rows]
-    metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
+    parts = []
+    metadata: dict[str, dict[str, Mapping[str, str]]] = {}
+    for method, task in product(methods, tasks):
+        rows, of_file = read_accuracy(layout.accuracy(method, task))
+        if config.evaluation.protocol == CROSS_DOMAIN and task != tasks[-1]:  # the last file has the whole matrix
+            rows = rows[rows["phase"] == PROBE]
+        parts.append(rows)
+        metadata.setdefault(method, {})[task] = of_file
     first_seen: dict[str, tuple[str, str]] = {}
     for method, of_method in metadata.items():
         for name, digest in of_method[tasks[-1]].items():
@@ -61,7 +65,7 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
                 first, expected = first_seen.setdefault(name, (method, digest))
                 if digest != expected:
                     raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")
-    return pd.concat(rows, ignore_index=True), metadata
+    return pd.concat(parts, ignore_index=True), metadata
 
 
 def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> RunScores:

@@ -24,7 +24,9 @@ from gift_core.report.run_record import RunRecord, Section
 Point = tuple[float, float]
 MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
 # The space of the texts around a plot, in view box units, for the largest font of the style sheet.
-TOP, TOP_WITH_TRAINED, BOTTOM = 36.0, 50.0, 54.0
+TOP = 36.0
+TOP_WITH_TRAINED = 50.0
+BOTTOM = 54.0
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
 MAX_MARKED = 25  # with more points, lines have no markers
@@ -83,7 +85,6 @@ class Chart:
         hovers: the x of each point and its tooltip, one line per row.
         trained: the x where the task of the chart is trained.
         boundaries: the x of lines between tasks.
-        bars: the ends of the vertical bar at an x, for the deviation of a point.
     """
 
     title: str
@@ -93,7 +94,7 @@ class Chart:
     styles: Mapping[str, str]
     x_title: str
     x_ticks: Mapping[float, str]
-    y_title: str
+    y_title: str = "accuracy (%)"
     y_ticks: Mapping[float, str]
     marked: bool = False
     ends: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +102,6 @@ class Chart:
     hovers: Mapping[float, str] = field(default_factory=dict)
     trained: float | None = None
     boundaries: Sequence[float] = ()
-    bars: Mapping[float, Point] = field(default_factory=dict)
 
     def _placed(self, method: str) -> list[Point]:
         return [(self.frame.x(x), self.frame.y(y)) for x, y in self.curves.get(method, ())]
@@ -115,7 +115,10 @@ class Chart:
     def lines(self) -> list[tuple[str, str, str, Sequence[Point]]]:
         """(method, style, path, marked points) of each line, those that are to be above the others last."""
         placed = {method: self._placed(method) for method in self.curves if method != ZERO_SHOT}
-        lines = [(each, self.styles[each], svg_path(at), at if self.marked else ()) for each, at in placed.items()]
+        lines = [
+            (name, self.styles[name], svg_path(points), points if self.marked else ())
+            for name, points in placed.items()
+        ]
         return sorted(lines, key=lambda line: line[1] != QUIET)
 
     @property
@@ -132,10 +135,10 @@ class Chart:
     @property
     def bands(self) -> list[tuple[float, float, str]]:
         """(x, width, tooltip) of a band around each point that ends halfway to its neighbors."""
-        middles = [(self.frame.x(one) + self.frame.x(other)) / 2 for one, other in pairwise(self.hovers)]
+        middles = [(self.frame.x(left) + self.frame.x(right)) / 2 for left, right in pairwise(self.hovers)]
         edges = pairwise([float(self.frame.left), *middles, self.frame.x_end])
-        found = zip(edges, self.hovers.values(), strict=False)  # without points, nothing is between the edges
-        return [(round(left, 1), round(right - left, 1), text) for (left, right), text in found]
+        tips = zip(edges, self.hovers.values(), strict=False)  # without points, nothing is between the edges
+        return [(round(left, 1), round(right - left, 1), text) for (left, right), text in tips]
 
     @property
     def has_long_names(self) -> bool:
@@ -194,13 +197,12 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         yield Section("forgetting", "Forgetting", "forgetting.html.j2", shown)
         yield Section("matrices", "Matrices", "matrices.html.j2", {"methods": methods})
     else:
-        seen, moments, rows = record.seen, dict[int, str](), []
-        for step, (task, count) in enumerate(zip(record.tasks, record.classes_seen, strict=True), 1):
-            moments[count] = f"After step {step} of {len(record.tasks)}\t{plural(count, 'class')}"
-            rows.append((step, task, count, seen.loc[task], f"step {step}"))
-        curves = {method: seen[method].tolist() for method in (*methods, ZERO_SHOT)}
-        chart = seen_chart(curves, "classes seen", moments, styles=styles_of(record), labels=record.labels)
-        shown = {"seen_chart": chart, "steps": rows, "methods": methods}
+        rows = [
+            (step, task, count, record.seen.loc[task], f"step {step}")
+            for step, (task, count) in enumerate(zip(record.tasks, record.classes_seen, strict=True), 1)
+        ]
+        curves = {method: record.seen[method].tolist() for method in (*methods, ZERO_SHOT)}
+        shown = {"seen_chart": _seen_chart(record, curves), "steps": rows, "methods": methods}
         yield Section("seen", "Classes seen", "seen_classes.html.j2", shown)
     if record.probes:
         shown = _charts(record, "Mean accuracy over the probes", record.probes, dict.fromkeys(record.probe_images))
@@ -220,65 +222,66 @@ def _charts(
 
     `trained`: the step that trains a column, None for a probe. Rows have 3 or 4 charts, whichever leaves fewer gaps.
     """
-    tasks, styles, methods = len(record.tasks), styles_of(record), (*record.continued, ZERO_SHOT)
+    methods = (*record.continued, ZERO_SHOT)
+    last = len(record.tasks)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
-    overview = _accuracy_chart(title, means, steps, styles=styles, labels=record.labels, size=(640, 340))
+    overview = _accuracy_chart(record, title, means, steps, size=(640, 340))
     charts = []
-    for name, own in trained.items():
-        moments, labeled = dict(steps), [*steps]
-        if own is not None:
-            moments |= {at: f"{steps[at]}, not trained yet" for at in range(1, own)}
-            moments[own] = f"{steps[own]}, just trained"
-        if tasks > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
-            labeled = [0, tasks] if own is None else [0, own, tasks] if own + 1 < tasks else [0, own]
-        of_one = {method: percent[method][name].tolist() for method in methods}
-        chart = _accuracy_chart(
-            name, of_one, moments, styles=styles, labels=record.labels, x_ticks=labeled, trained=own
-        )
-        charts.append(chart)
+    for name, step in trained.items():
+        moments = dict(steps)
+        if step is not None:
+            moments |= {at: f"{steps[at]}, not trained yet" for at in range(1, step)}
+            moments[step] = f"{steps[step]}, just trained"
+        labeled = [*steps]
+        if last > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
+            labeled = [0, last]
+            if step is not None:
+                labeled = [0, step, last] if step + 1 < last else [0, step]
+        curves = {method: percent[method][name].tolist() for method in methods}
+        charts.append(_accuracy_chart(record, name, curves, moments, x_ticks=labeled, trained=step))
     columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
     return {"overview": overview, "charts": charts, "columns": columns}
 
 
-def seen_chart(
-    curves: Curves, x_title: str, steps: Mapping[int, str], *, styles: Mapping[str, str], labels: Mapping[str, str]
-) -> Chart:
-    """A chart of accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one.
-
-    `x_title`: what the positions of the steps count. The rest is as for other charts of accuracies.
-    """
+def _seen_chart(record: RunRecord, curves: Curves) -> Chart:
+    """Accuracies on all classes seen so far; y starts at a multiple of ten below the lowest one."""
+    steps = len(record.tasks)
+    moments = {
+        count: f"After step {step} of {steps}\t{plural(count, 'class')}"
+        for step, count in enumerate(record.classes_seen, 1)
+    }
     low = 10 * max(0, math.floor((min(map(min, curves.values())) - 5) / 10))
     title, ticks = "All classes seen so far", range(low, 101, 10)
-    return _accuracy_chart(
-        title, curves, steps, styles=styles, labels=labels, size=(760, 400), x_title=x_title, y_ticks=ticks
-    )
+    return _accuracy_chart(record, title, curves, moments, size=(760, 400), x_title="classes seen", y_ticks=ticks)
 
 
 def _accuracy_chart(
+    record: RunRecord,
     title: str,
     curves: Curves,
     steps: Mapping[int, str],
     *,
-    styles: Mapping[str, str],
-    labels: Mapping[str, str],
     size: tuple[float, float] = (300, 250),
     x_title: str = "tasks trained",
     x_ticks: Sequence[int] | None = None,
     y_ticks: Sequence[int] = range(0, 101, 25),
     trained: int | None = None,
 ) -> Chart:
-    """A line of percents for each method, with what is shown beside a point.
+    """A line of percents for each method. `steps`: the x of each point and the heading of its tooltip.
 
-    `steps`: the x of each point and the heading of its tooltip. `size`: width and height; a chart is so high that the
-    names at the ends of the lines fit. `trained`: see Chart. A small chart has `x_ticks`, and no names.
+    `size`: width and height, higher if the names at the ends need it. A small chart has `x_ticks`, and no names.
     """
-    ends, gap = {method: shorten(labels[method]) for method in curves}, 19 if len(curves) <= FEW_CURVES else 15
+    styles, labels = styles_of(record), record.labels
+    ends = {method: shorten(labels[method]) for method in curves}
+    gap = 19 if len(curves) <= FEW_CURVES else 15
     left, right = 44, 206
     if x_ticks is not None:
         shown = [method for method in curves if method != ZERO_SHOT]
         are_few = len(shown) <= FEW_METHODS
-        ends, gap, left, right = dict.fromkeys(shown if are_few else (), ""), 22, 38, 58 if are_few else 12
+        ends = dict.fromkeys(shown if are_few else (), "")
+        gap = 22
+        left, right = 38, 58 if are_few else 12
     first, last = min(steps), max(steps)
     frame = Frame(
         width=size[0], height=max(size[1], gap * len(ends) + TOP + BOTTOM), left=left, right=right,
@@ -296,11 +299,10 @@ def _accuracy_chart(
         styles=styles,
         x_title=x_title,
         x_ticks={at: str(at) for at in x_ticks or thin_ticks([*steps], MAX_TICKS)},
-        y_title="accuracy (%)",
         y_ticks={value: str(value) for value in y_ticks},
         marked=QUIET not in styles.values() and len(steps) <= MAX_MARKED,
         ends=ends,
         gap=gap,
-        hovers={at: "\n".join(each) for at, *each in zip(steps, steps.values(), *rows.values(), strict=True)},
+        hovers={at: "\n".join(lines) for at, *lines in zip(steps, steps.values(), *rows.values(), strict=True)},
         trained=trained,
     )

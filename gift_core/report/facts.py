@@ -45,7 +45,8 @@ def result(record: RunRecord) -> Iterator[Section]:
     """
     best = {}
     for column in record.columns:
-        values = [value for name in record.contenders if (value := record.scores[name][column]) is not None]
+        of_contenders = [record.scores[name][column] for name in record.contenders]
+        values = [value for value in of_contenders if value is not None]
         if len(values) > 1:
             best[column] = number(min(values) if column in LOWER_IS_BETTER else max(values))
     shown = {
@@ -106,7 +107,9 @@ def what_ran(record: RunRecord) -> Iterator[Section]:
 def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     config, environments = record.config, record.environments
-    model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
+    model = config.model
+    generator = config.generator
+    training = config.training
     try:
         shapes = read_shapes(record.layout.pretrained() / WEIGHTS)
     except UserError as error:
@@ -125,7 +128,10 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
             f"{generator.size} px, {generator.dtype}",
         ),
-        ("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
+        (
+            "Replay",
+            f"{config.prompts.images_per_task:,} pairs per task, base vocabulary {config.prompts.base_vocabulary}",
+        ),
         (
             "Training",
             f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
@@ -154,10 +160,14 @@ def phrase(value: object) -> str:
     """A value of params.yaml in one line; a section is `(name value, ...)`, a kind is before its options."""
     if isinstance(value, list):
         return " and ".join(map(phrase, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    if value is True:
+        return "true"
     if not isinstance(value, dict):
-        return f"{value:g}" if isinstance(value, float) else "true" if value is True else str(value)
+        return str(value)
     kind = value.get("kind") or value.get("images") or ""
-    texts = {name: phrase(each) for name, each in value.items() if name not in ("kind", "images")}
+    texts = {name: phrase(option) for name, option in value.items() if name not in ("kind", "images")}
     options = ", ".join(f"{name} {text}" for name, text in texts.items() if text not in ("", "none"))
     return f"{kind} ({options})".removeprefix(" ") if options else kind
 
@@ -167,13 +177,13 @@ def differences(record: RunRecord) -> dict[str, str]:
 
     Of the values, the results of the most frequent one are counted and those of the others named.
     """
-    found = {}
+    texts = {}
     for name, of in record.environments.items():
         (usual, most), *others = of.items()
         if others and name not in CODE:
             rest = [f"{value} ({first_names(results, MAX_RESULTS_NAMED)})" for value, results in others]
-            found[name] = ", ".join([f"{usual} ({plural(len(most), 'result')})", *rest])
-    return found
+            texts[name] = ", ".join([f"{usual} ({plural(len(most), 'result')})", *rest])
+    return texts
 
 
 def data_notes(record: RunRecord) -> list[str]:

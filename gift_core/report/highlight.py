@@ -54,12 +54,12 @@ def _learned(record: RunRecord) -> tuple[str, str]:
     """What the best method has learned, and what it has on tasks that it has not learned yet."""
     count = len(record.tasks)
     benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
-    what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
+    measured = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
     among = " among the classes of all tasks" if record.config.evaluation.protocol == CROSS_DOMAIN else ""
     if not record.methods:
-        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{what}{among}{benchmark}.", ""
+        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{measured}{among}{benchmark}.", ""
     if record.seen is not None:
-        learned = _compared(record, "last", what, and_zero_shot=True)
+        learned = _compared(record, "last", measured, and_zero_shot=True)
         mean = f" Averaged over all steps, {_compared(record, 'avg')}."
         return f"After {plural(count, 'step')}{benchmark}, {learned}.", mean
     learned = _compared(record, "last", f" mean accuracy{among}", and_zero_shot=count == 1)
@@ -97,7 +97,7 @@ def introduction(record: RunRecord) -> str:
 
 def ways_of(row: MethodConfig) -> list[str]:
     """What a method does against forgetting, in words that need no other page. Empty for plain fine-tuning."""
-    found = {
+    ways = {
         "is trained on the data of all tasks so far": row.learns == "seen",
         "keeps a separate model for each task": row.keeps_every_model,
         REPLAYED.get(row.replay.images, "replays other data"): row.replay.reads != "none",
@@ -106,7 +106,7 @@ def ways_of(row: MethodConfig) -> list[str]:
         "trains a part of its weights": row.trains is not None,
         "trains lower layers at lower rates": row.layer_decay is not None,
     }
-    return [way for way, holds in found.items() if holds]
+    return [way for way, holds in ways.items() if holds]
 
 
 def styles_of(record: RunRecord) -> dict[str, str]:
@@ -126,19 +126,22 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=lambda method: styles[method] == QUIET)
 
 
-def _compared(record: RunRecord, metric: str, what: str = "", *, and_zero_shot: bool = False) -> str:
+def _compared(record: RunRecord, metric: str, of: str = "", *, and_zero_shot: bool = False) -> str:
     """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
 
     The best method is compared with its baseline and the zero-shot model.
     """
-    best, baseline, scores = best_method(record), baseline_method(record), record.scores
-    text = f"{record.label(best)} has {number(scores[best][metric])}%{what}"
-    text += f" and {name_in_text(record, baseline)} has {number(scores[baseline][metric])}%" if baseline else ""
-    text += f" (zero-shot model: {number(scores[ZERO_SHOT][metric])}%)" if and_zero_shot else ""
-    others = [*([baseline] if baseline else []), *([ZERO_SHOT] if and_zero_shot else [])]
-    for other in others:
-        text += _noise(record, best, other, metric)
-    return text
+    best = best_method(record)
+    baseline = baseline_method(record)
+    compared = []
+    text = f"{record.label(best)} has {number(record.scores[best][metric])}%{of}"
+    if baseline is not None:
+        text += f" and {name_in_text(record, baseline)} has {number(record.scores[baseline][metric])}%"
+        compared.append(baseline)
+    if and_zero_shot:
+        text += f" (zero-shot model: {number(record.scores[ZERO_SHOT][metric])}%)"
+        compared.append(ZERO_SHOT)
+    return text + "".join(_noise(record, best, other, metric) for other in compared)
 
 
 def _noise(record: RunRecord, method: str, other: str, metric: str) -> str:
@@ -151,13 +154,16 @@ def _noise(record: RunRecord, method: str, other: str, metric: str) -> str:
     if number(abs(difference)) == "0.0":
         return ""
     if metric == "probes":  # their single predictions are not stored
-        (own, counts), (others, _) = by_task(record, method, metric), by_task(record, other, metric)
-        is_noise, images, test = is_within_intervals(own, others, counts), sum(counts), "unpaired 95% interval"
+        accuracies, counts = by_task(record, method, metric)
+        is_noise = is_within_intervals(accuracies, by_task(record, other, metric)[0], counts)
+        images = sum(counts)
+        test = "unpaired 95% interval"
     else:
-        found = in_all(paired_tests(record, method, other, metric))
+        paired = in_all(paired_tests(record, method, other, metric))
         gained = -difference if metric == "forgetting" else difference
-        is_noise, images = found.images > 0 and found.is_noise(gained), found.images
-        test = f"exact McNemar test, {probability(found.p)}"
+        images = paired.images
+        is_noise = images > 0 and paired.is_noise(gained)
+        test = f"exact McNemar test, {probability(paired.p)}"
     noise = f"the difference between {names} is within the noise of {plural(images, 'test image')}"
     return f"; {noise} ({test}, for this seed alone)" if is_noise else ""
 
@@ -169,9 +175,12 @@ def by_task(record: RunRecord, method: str, metric: str) -> tuple[list[float], l
     """
     if record.seen is not None and metric != "probes":
         return [record.scores[method][metric] or 0.0], [record.test_images[record.tasks[-1]]]
-    is_kept, images = metric == "probes", {**record.test_images, **record.probe_images}
-    found = record.probes[method].iloc[-1] if is_kept else columns_by_task(record.matrices[method].iloc[1:])[metric]
-    return found.tolist(), [images[str(task)] for task in found.index]
+    if metric == "probes":
+        accuracies = record.probes[method].iloc[-1]
+    else:
+        accuracies = columns_by_task(record.matrices[method].iloc[1:])[metric]
+    images = {**record.test_images, **record.probe_images}
+    return accuracies.tolist(), [images[str(task)] for task in accuracies.index]
 
 
 def run_summary(record: RunRecord) -> dict[str, Any]:
@@ -237,16 +246,20 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, fl
     end. In a class-incremental run, each step has the accuracies of the zero-shot model and of the method on all
     classes seen so far.
     """
-    columns, values = BY_TASK[record.config.evaluation.protocol], tuple[float | None, ...]()
-    found, restarted = {}, method in record.methods_where(lambda row: row.start == "pretrained")
+    columns = BY_TASK[record.config.evaluation.protocol]
+    restarted = method in record.methods_where(lambda row: row.start == "pretrained")
+    by_task = {}
     for step, task in enumerate(record.tasks, 1):
+        values: tuple[float | None, ...]
         if record.seen is not None:
             before, after = (float(record.seen[name][task]) for name in (ZERO_SHOT, method))
             values = (record.classes_seen[step - 1], before, after, after - before)
         else:
             percent = [float(value) for value in record.matrices[method][task]]
-            before, after, end = percent[0 if restarted else step - 1], percent[step], percent[-1]
-            at_end = (None, None) if method in record.separate_models else (end, end - after)
+            before = percent[0 if restarted else step - 1]
+            after = percent[step]
+            is_separate = method in record.separate_models
+            at_end = (None, None) if is_separate else (percent[-1], percent[-1] - after)
             values = (before, after, *at_end)
-        found[task] = {name: rounded(each) for name, each in zip(columns, values, strict=True)}
-    return found
+        by_task[task] = {name: rounded(value) for name, value in zip(columns, values, strict=True)}
+    return by_task

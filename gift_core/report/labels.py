@@ -112,4 +112,6 @@ def rejections(rejected: Mapping[str, int]) -> str:
 def shade_of_points(difference: float) -> str:
     """The CSS class of a difference in percentage points: gain1 to gain5, loss1 to loss5, or same."""
     depth = sum(abs(difference) >= points for points in SHADE_POINTS)
-    return f"{'gain' if difference > 0 else 'loss'}{depth}" if depth else "same"
+    if depth == 0:
+        return "same"
+    return f"gain{depth}" if difference > 0 else f"loss{depth}"

@@ -51,7 +51,10 @@ def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
     left_out, values = {*NOT_LOSSES, *absent, *(f"{name}{ENTROPY}" for name in logged)}, {}
     for name in logged.columns.difference([*left_out], sort=False):
         entropy = logged.get(f"{name}{ENTROPY}")
-        values[name if entropy is None else f"{name}{KL}"] = logged[name] - (0 if entropy is None else entropy)
+        if entropy is None:
+            values[name] = logged[name]
+        else:
+            values[f"{name}{KL}"] = logged[name] - entropy
     return pd.DataFrame(values)
 
 
@@ -86,7 +89,9 @@ def binned(rows: pd.DataFrame, bins: int | pd.Series[int]) -> pd.DataFrame:
 
 def loss_charts(record: RunRecord) -> list[Chart]:
     """A chart for each loss in the order of the logs. x is the position in the task sequence."""
-    charts, tasks, rows = [], len(record.tasks), read_all_losses(record)
+    charts = []
+    tasks = len(record.tasks)
+    rows = read_all_losses(record)
     points = binned(rows, rows["iterations"].clip(upper=max(BINS // tasks, MIN_BINS_PER_TASK)))
     for name, of_loss in points.groupby("loss", sort=False):
         of_method = dict(list(of_loss.groupby("method", sort=False)))

@@ -81,8 +81,8 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         for name, rows in (("accuracy.csv", accuracy_rows(record)), ("losses.csv", loss_rows(record))):
             rows.to_csv(plots / name, index=False, lineterminator="\n")
         page.write_bytes(html.encode())
-    found = "; ".join(f"{name}: {text}" for name, text in differences(record).items())
-    note = f"note: results of different environments: {found}" if found else ""
+    differing = "; ".join(f"{name}: {text}" for name, text in differences(record).items())
+    note = f"note: results of different environments: {differing}" if differing else ""
     return [text for text in (check.sentence, note) if text]
 
 
@@ -135,7 +135,7 @@ def environment(experiment: Experiment) -> Environment:
         task_list,
         code_spans,
     )
-    templates.filters |= {each.__name__: each for each in filters}
+    templates.filters |= {function.__name__: function for function in filters}
     templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
     return templates
 

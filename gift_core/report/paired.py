@@ -19,11 +19,11 @@ from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.run_record import RunRecord
 
 LEVEL = 0.05  # a larger p is noise
-# The steps after which a metric tests the images of a task, by (the task's own step, the last step).
+# The steps after which a metric tests the images of a task, by (the step that trains it, the last step).
 STEPS: Mapping[str, Callable[[int, int], Iterable[int]]] = {
-    "last": lambda own, last: [last],
-    "transfer": lambda own, last: range(own),
-    "avg": lambda own, last: range(own, last + 1),  # class-incremental
+    "last": lambda trained_at, last: [last],
+    "transfer": lambda trained_at, last: range(trained_at),
+    "avg": lambda trained_at, last: range(trained_at, last + 1),  # class-incremental
 }
 
 
@@ -65,16 +65,18 @@ def paired_tests(record: RunRecord, method: str, other: str, metric: str) -> dic
     trained = next(iter(sorted(needed)))  # its files have the tests of the zero-shot model
     tests = {}
     for task in record.tasks[first:last]:
-        own, others = (_counts(record, name, task, metric, trained) for name in (method, other))
-        differences = (own - others).dropna()  # with a limit of test images, steps may differ in theirs
+        of_other = _counts(record, other, task, metric, trained)
+        differences = (
+            _counts(record, method, task, metric, trained) - of_other
+        ).dropna()  # with a limit of test images, steps may differ in theirs
         tests[task] = PairedTest(len(differences), int((differences > 0).sum()), int((differences < 0).sum()))
     return tests
 
 
 def in_all(tests: Mapping[str, PairedTest]) -> PairedTest:
     """Returns the test on the images of all tasks together."""
-    each = tests.values()
-    return PairedTest(sum(t.images for t in each), sum(t.better for t in each), sum(t.worse for t in each))
+    values = tests.values()
+    return PairedTest(sum(t.images for t in values), sum(t.better for t in values), sum(t.worse for t in values))
 
 
 @lru_cache(maxsize=8)
@@ -83,26 +85,38 @@ def predictions_of(record: RunRecord, method: str, step: str) -> pd.DataFrame:
     return read_predictions(record.layout.predictions(method, step))[0]
 
 
+def tests_of(record: RunRecord, method: str, task: str, step: int, *, of_zero_shot: bool = False) -> pd.DataFrame:
+    """The predictions of the method's model after the step on the images, or queries, of a task.
+
+    `of_zero_shot`: those of the zero-shot model in the same file.
+    """
+    file, protocol = step, record.config.evaluation.protocol
+    if protocol == CROSS_DOMAIN:  # the last file has the tests of all models
+        file = len(record.tasks) - 1
+    elif protocol != CLASS_INCREMENTAL:  # the matrix grows like an L
+        position = record.tasks.index(task)
+        file = position if of_zero_shot else max(position, step)
+    rows = predictions_of(record, method, record.tasks[file])
+    return rows[(rows["step"] == (PRETRAINED_STEP if of_zero_shot else step)) & (rows["task"] == task)]
+
+
+def is_right(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each prediction is the label."""
+    return rows["label"].astype(object) == rows["predicted"].astype(object)
+
+
 def _counts(record: RunRecord, method: str, task: str, metric: str, trained: str) -> pd.Series[int]:
     """Of each image, or query, of the task: in how many of the metric's tests the method is right."""
-    own, last = record.tasks.index(task), len(record.tasks) - 1
+    trained_at, last = record.tasks.index(task), len(record.tasks) - 1
     if metric == "forgetting":
-        return _right(record, method, task, last, trained) - _right(record, method, task, own, trained)
-    rights = [_right(record, method, task, step, trained) for step in STEPS[metric](own, last)]
+        return _right(record, method, task, last, trained) - _right(record, method, task, trained_at, trained)
+    rights = [_right(record, method, task, step, trained) for step in STEPS[metric](trained_at, last)]
     return pd.concat(rights, axis=1, join="inner").sum(axis=1)
 
 
 def _right(record: RunRecord, method: str, task: str, step: int, trained: str) -> pd.Series[int]:
     """Whether the method's model after the step is right on each image, or query, of the task, as 0 and 1."""
-    own, protocol = record.tasks.index(task), record.config.evaluation.protocol
     is_zero_shot = method == ZERO_SHOT
-    file = own if is_zero_shot else max(own, step)  # of the matrix, which grows like an L
-    if protocol == CROSS_DOMAIN:
-        file = len(record.tasks) - 1
-    elif protocol == CLASS_INCREMENTAL:
-        file = step
-    rows = predictions_of(record, trained if is_zero_shot else method, record.tasks[file])
-    tested = rows[(rows["step"] == (PRETRAINED_STEP if is_zero_shot else step)) & (rows["task"] == task)]
+    rows = tests_of(record, trained if is_zero_shot else method, task, step, of_zero_shot=is_zero_shot)
     keys = ["query", "image"] if task in record.pair_tasks else ["image"]
-    right = tested["label"].astype(object) == tested["predicted"].astype(object)
-    return right.astype(int).set_axis(pd.MultiIndex.from_frame(tested[keys].astype(dict.fromkeys(keys, object))))
+    return is_right(rows).astype(int).set_axis(pd.MultiIndex.from_frame(rows[keys].astype(dict.fromkeys(keys, object))))

@@ -55,7 +55,8 @@ def thumbnail(text: str, image: bytes, *, file: Path, stage: str) -> Thumbnail:
                 small.paste(decoded)
                 small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
                 small.save(buffer, "JPEG", quality=JPEG_QUALITY)
-                image, side, kind = buffer.getvalue(), max(small.size), "jpeg"
+                image = buffer.getvalue()
+                side, kind = max(small.size), "jpeg"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
         raise broken(file, f"the image of {text!r} should be decodable, but {error}", stage) from error
     return Thumbnail(text, f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}", side)
@@ -72,14 +73,14 @@ def task_images(record: RunRecord) -> Iterator[Section]:
     for name in a_few(list(record.probe_infos), MAX_TASKS):
         info = record.probe_infos[name]
         probes[name] = images_by_class(record.layout.task(name), info, "test") if info else {}
-    samples, of_probes = (
-        {
-            task: {name: class_images(record, task, name, images[name]) for name in a_few(list(images), CLASSES)}
-            for task, images in found.items()
-        }
-        for found in (record.training_images, probes)
-    )
+    samples = {task: sample_images(record, task, images) for task, images in record.training_images.items()}
+    of_probes = {task: sample_images(record, task, images) for task, images in probes.items()}
     yield Section("tasks", "Tasks", "task_images.html.j2", {"samples": samples, "probes": of_probes})
+
+
+def sample_images(record: RunRecord, task: str, images: Images) -> dict[str, list[Thumbnail]]:
+    """Images of a few classes of a task."""
+    return {name: class_images(record, task, name, images[name]) for name in a_few(list(images), CLASSES)}
 
 
 def class_images(record: RunRecord, task: str, name: str, images: Sequence[StoredImage]) -> list[Thumbnail]:
@@ -139,9 +140,10 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
             known = prompts.is_file()
             sources = read_prompts(prompts)["source_task"] if known else pd.Series("", index=range(manifest.images))
             names = sorted(map(str, sources.unique()), key=lambda name: positions.get(name, -1))
-            own = {name: list(map(int, sources.index[sources == name])) for name in a_few(names, MAX_SOURCES)}
-            counts = {name: min(len(numbers), PAIRS_PER_SHEET // len(own)) for name, numbers in own.items()}
-            for name, numbers in own.items():
+            by_source = {name: list(map(int, sources.index[sources == name])) for name in a_few(names, MAX_SOURCES)}
+            share = PAIRS_PER_SHEET // len(by_source)
+            counts = {name: min(len(numbers), share) for name, numbers in by_source.items()}
+            for name, numbers in by_source.items():
                 counts[name] += min(len(numbers) - counts[name], PAIRS_PER_SHEET - sum(counts.values()))
                 of_source = "base vocabulary" if name == BASE else name
                 groups.append((of_source, len(numbers), _thumbnails(folder, numbers[: counts[name]])))

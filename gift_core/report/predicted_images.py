@@ -6,18 +6,17 @@ image-caption pairs Recall@1, 5, 10, the mean rank in both directions, and capti
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CROSS_DOMAIN
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, recalls
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
-from gift_core.report.paired import predictions_of
+from gift_core.report.paired import is_right, predictions_of, tests_of
 from gift_core.report.pictures import thumbnail
 from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
 
@@ -25,7 +24,9 @@ IMAGES_PER_TASK = 8
 PAIRS_PER_METHOD = 4
 MAX_RETRIEVAL_TASKS = 6
 CAPTIONS_SHOWN = 4
-BEFORE, LEARNED, AT_THE_END = "pre-trained", "right after the task", "at the end"
+BEFORE = "pre-trained"
+LEARNED = "right after the task"
+AT_THE_END = "at the end"
 Model = tuple[str, str]  # a method and a time
 Tests = Mapping[Model, pd.DataFrame]
 
@@ -57,12 +58,13 @@ def answers_of(record: RunRecord, method: str, task: str, *, after: str | None =
 
     Columns image (its position in the test set), label, predicted (classes by name), correct.
     """
-    after, last = after or record.tasks[-1], record.tasks[-1]
-    is_whole = record.config.evaluation.protocol == CROSS_DOMAIN  # the last file has the tests of all models
-    rows = predictions_of(record, method, last if is_whole else after)
-    rows = rows[(rows["step"] == record.tasks.index(after)) & (rows["task"] == task)]
-    own = rows[["image", "label", "predicted"]].astype({"label": object, "predicted": object})
-    return own.assign(correct=own["label"] == own["predicted"]).set_axis(own["image"].to_list())
+    step = record.tasks.index(after or record.tasks[-1])
+    rows = tests_of(record, method, task, step)[["image", "label", "predicted"]]
+    return (
+        rows.astype({"label": object, "predicted": object})
+        .assign(correct=is_right(rows))
+        .set_axis(rows["image"].to_list())
+    )
 
 
 def _with_classes(record: RunRecord) -> list[str]:
@@ -78,12 +80,14 @@ def kept_tasks(record: RunRecord, baseline: str, best: str) -> dict[str, dict[st
     learned and has forgotten them, and the baseline has not. images: a few of the kept ones, each with what the
     baseline and the best method predict at the end; none if the test images are not on this machine.
     """
-    found = {}
+    tasks = {}
     for task in a_few([task for task in _with_classes(record) if task != record.tasks[-1]], MAX_TASKS):
         learned, had = (answers_of(record, method, task, after=task) for method in (baseline, best))
         forgot, kept = (answers_of(record, method, task) for method in (baseline, best))
         forgotten = learned.correct & ~forgot.correct
-        folder, info, images = record.layout.task(task), record.infos[task], []
+        folder = record.layout.task(task)
+        info = record.infos[task]
+        images = []
         # each step may have been tested on other images: what one of the tests lacks counts as not forgotten
         forgotten_here = forgotten.reindex(kept.index, fill_value=False)
         rows = kept.assign(baseline=forgot.predicted)[forgotten_here & kept.correct]
@@ -95,8 +99,8 @@ def kept_tasks(record: RunRecord, baseline: str, best: str) -> dict[str, dict[st
                 images.append((picture, str(row.baseline), str(row.predicted)))
         reverse = int((had.correct & ~kept.correct & forgot.correct).sum())
         counts = {"learned": int(learned.correct.sum()), "forgotten": int(forgotten.sum())}
-        found[task] = {**counts, "kept": len(rows), "reverse": reverse, "images": images}
-    return found
+        tasks[task] = {**counts, "kept": len(rows), "reverse": reverse, "images": images}
+    return tasks
 
 
 def confused_tasks(record: RunRecord, methods: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -107,7 +111,7 @@ def confused_tasks(record: RunRecord, methods: Sequence[str]) -> dict[str, dict[
     """
     shown = _with_classes(record) if methods else []
     owners = {name: task for task in shown for name in record.infos[task].class_names}
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    errors: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for task in a_few(shown, MAX_TASKS):
         others = {**owners, **dict.fromkeys(record.infos[task].class_names, "")}  # two tasks may share a name
         for method in methods:
@@ -115,16 +119,17 @@ def confused_tasks(record: RunRecord, methods: Sequence[str]) -> dict[str, dict[
             wrong = predicted[~predicted.correct]
             counts = Counter(zip(wrong.label, wrong.predicted, strict=True))
             most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_PER_METHOD]
-            pairs = [(label, other, others.get(other, ""), count) for (label, other), count in most]
-            found.setdefault(task, {})[method] = {"errors": len(wrong), "total": len(predicted), "pairs": pairs}
-    return found
+            pairs = [(label, chosen, others.get(chosen, ""), count) for (label, chosen), count in most]
+            errors[task][method] = {"errors": len(wrong), "total": len(predicted), "pairs": pairs}
+    return errors
 
 
 def retrieval(record: RunRecord) -> Iterator[Section]:
     """Yields the section of the tasks of pairs (MAX_RETRIEVAL_TASKS at most) whose predictions are on this machine."""
     tasks = []
     for task in a_few(record.pair_tasks, MAX_RETRIEVAL_TASKS):
-        if tests := _tests(record, task):
+        tests = _tests(record, task)
+        if tests:
             counts = next(iter(tests.values()))["query"].value_counts()
             shown = {"task": task, "images": int(counts[OF_IMAGE]), "captions": int(counts[OF_CAPTION])}
             rows = {model: recalls(test) for model, test in tests.items()}
@@ -167,22 +172,22 @@ def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]
     spread = (ranks.max(axis=1) - ranks.min(axis=1)).loc[right.index]
     differing = spread[spread > 0].sort_values(ascending=False, kind="stable").index[: 5 * CAPTIONS_SHOWN]
     chosen = sorted(a_few(list(differing) or list(spread.index), CAPTIONS_SHOWN))
-    first = {
-        (model, at): [int(image) for image in rows["retrieved"][at]] for model, rows in shown.items() for at in chosen
-    }
-    wanted = {image for images in first.values() for image in images} | {int(right[at]) for at in chosen}
+    wanted = {int(right[at]) for at in chosen}
+    for rows in shown.values():
+        wanted |= {int(image) for at in chosen for image in rows["retrieved"][at]}
     stored = images_at(folder, info, "test", wanted)
     pictures = {
-        at: thumbnail(" | ".join(each.captions), each.read(), file=folder, stage=STAGE) for at, each in stored.items()
+        position: thumbnail(" | ".join(image.captions), image.read(), file=folder, stage=STAGE)
+        for position, image in stored.items()
     }
-    return [
-        {
-            "caption": stored[right[at]].captions[list(right.index[right == right[at]].sort_values()).index(at)],
-            "image": pictures[right[at]],
-            "found": [
-                (model, int(rows["rank"][at]), [(pictures[image], image == right[at]) for image in first[model, at]])
-                for model, rows in shown.items()
-            ],
-        }
-        for at in chosen
-    ]
+    examples = []
+    for at in chosen:
+        image = right[at]
+        captions_of_image = list(right.index[right == image].sort_values())
+        found = []
+        for model, rows in shown.items():
+            first = [(pictures[int(other)], other == image) for other in rows["retrieved"][at]]
+            found.append((model, int(rows["rank"][at]), first))
+        caption = stored[image].captions[captions_of_image.index(at)]
+        examples.append({"caption": caption, "image": pictures[image], "found": found})
+    return examples

@@ -120,22 +120,24 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     agrees = off.empty and abs(round(float(means["measured"] - means["published"]), 2)) <= MEAN_TOLERANCE
     compared = f"the published {benchmark.title} ({mtil.MODEL}): mean {number(means['measured'])}%, published"
     compared += f" {number(means['published'])}%"
-    rows = {str(name): {"measured": own, "published": other} for name, own, other in accuracies.itertuples()}
+    rows = {str(name): {"measured": ours, "published": theirs} for name, ours, theirs in accuracies.itertuples()}
     check = ZeroShot(benchmark=benchmark.title, verdict="agrees", data_sets=rows)
     if agrees:
         largest = f"the largest difference of a data set is {number(differences.abs().max())} points"
         return check.model_copy(update={"sentence": f"Zero-shot agrees with {compared}; {largest}."})
-    points, named = f"{DATA_SET_TOLERANCE:g} point", []
-    for name, own, published in accuracies.loc[off.index].itertuples():
-        named.append(f"{name} {number(own)}, published {number(published)} ({signed(own - published)})")
-    found = f"Data sets that differ by more than {points}: {'; '.join(named)}"
+    points = f"{DATA_SET_TOLERANCE:g} point"
+    named = []
+    for name, measured_here, published in accuracies.loc[off.index].itertuples():
+        difference = signed(measured_here - published)
+        named.append(f"{name} {number(measured_here)}, published {number(published)} ({difference})")
+    problem = f"Data sets that differ by more than {points}: {'; '.join(named)}"
     if off.empty:
-        found = f"No data set differs by more than {points}, but the mean differs by more than {MEAN_TOLERANCE:g}"
+        problem = f"No data set differs by more than {points}, but the mean differs by more than {MEAN_TOLERANCE:g}"
     model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
     likely = f"their templates, the order of their class names, their test split, then {model}"
     if off.empty or 2 * len(off) > len(differences):
         likely = f"{model}, then the templates"
-    sentence = f"Zero-shot does not agree with {compared}. {found}. Check first: {likely}."
+    sentence = f"Zero-shot does not agree with {compared}. {problem}. Check first: {likely}."
     return check.model_copy(update={"verdict": "differs", "sentence": sentence})
 
 

@@ -68,10 +68,10 @@ def test_the_interval_is_of_paired_differences() -> None:
     difference = difference_of(pd.Series({1: 81.0, 2: 92.0, 3: 73.0}), pd.Series({1: 80.0, 2: 90.0, 3: 70.0}))
     assert difference is not None
     margin = 4.302653 / math.sqrt(3)  # differences 1, 2, 3: mean 2, deviation 1
-    assert (difference.mean, difference.count) == (2.0, 3)
+    assert (difference.mean, difference.seeds) == (2.0, 3)
     assert (difference.low, difference.high) == pytest.approx((2 - margin, 2 + margin))
     one = difference_of(pd.Series({1: 5.0, 2: 7.0}), pd.Series({2: 4.0, 3: 9.0}))  # a common seed
-    assert one and (one.mean, one.count, one.verdict("last")) == (3.0, 1, "unknown")
+    assert one and (one.mean, one.seeds, one.verdict("last")) == (3.0, 1, "unknown")
     assert difference_of(pd.Series({1: 5.0}), pd.Series({2: 4.0})) is None
 
 

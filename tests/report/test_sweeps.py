@@ -53,14 +53,17 @@ def test_rows_that_differ_in_one_number_alone_have_a_chart_of_each_metric_agains
     assert float(ticks[1]) - float(ticks[0]) == pytest.approx(float(ticks[2]) - float(ticks[1]), abs=0.2)
 
 
-def test_a_comparison_has_them_with_a_bar_of_a_deviation_over_the_seeds(tmp_path: Path) -> None:
+def test_a_comparison_has_them_as_a_figure_with_a_bar_of_a_deviation_over_the_seeds(tmp_path: Path) -> None:
     for seed, shift in ((42, 0), (43, 3)):
         write_sweep(tmp_path / str(seed), seed, shift)
     write_comparison(read_runs([tmp_path / "42", tmp_path / "43"]), tmp_path / "out")
-    section = section_of((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
-    assert section.count("<circle") == 3 * 4
-    assert section.count('class="deviation"') == 3 * 2  # Avg and Last differ between the seeds
-    assert "losses.distill.weight: 0.5\nstrength_0_5\t80.5" in section
+    svg = (tmp_path / "out" / "figures" / "ablation_1.svg").read_text(encoding="utf-8")
+    titles = ["Transfer (%)", "Avg (%)", "Last (%)", "Zero-shot kept (%)"]
+    texts = re.findall("<text [^>]*>(.*?)</text>", svg)
+    assert [text for text in texts if text in titles] == titles
+    assert texts[-1] == "losses.distill.weight" and [text for text in texts if text in ("0.5", "1", "2")][:3]
+    bars = re.findall(r'<g id="LineCollection_\d+">.*?<path d="M [\d.]+ ([\d.]+) \s*L [\d.]+ ([\d.]+)', svg, re.S)
+    assert [low != high for low, high in bars] == [False, True, True, False]  # Avg and Last differ between the seeds
 
 
 def test_a_run_without_such_rows_has_no_such_section(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ a method has a curve, and its release is a point on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,10 @@ def own_alpha(config: Config, method: str) -> float:
 def tested_with(layout: Layout, config: Config, method: str) -> dict[str, str]:
     """Returns the hashes of the trained model's record, the pre-trained model and the test sets, not of the release."""
     metadata = read_accuracy(layout.accuracy(method, config.sequence[-1].task))[1]
-    pretrained, of_release = f"model:{PRETRAINED}", ("model:", ENVIRONMENT)
-    return {name: each for name, each in metadata.items() if name == pretrained or not name.startswith(of_release)}
+    of_release = [
+        name for name in metadata if name.startswith(("model:", ENVIRONMENT)) and name != f"model:{PRETRAINED}"
+    ]
+    return {name: text for name, text in metadata.items() if name not in of_release}
 
 
 def stored_points(layout: Layout, config: Config, method: str) -> list[tuple[float, float, float]] | None:
@@ -77,8 +79,8 @@ def stored_points(layout: Layout, config: Config, method: str) -> list[tuple[flo
     file = layout.alpha_curve(method)
     if not file.is_file():
         return None
-    found = read(StoredCurve, file, "gift compare --over-alpha")
-    return found.points if found.tested == tested_with(layout, config, method) else None
+    stored = read(StoredCurve, file, "gift compare --over-alpha")
+    return stored.points if stored.tested == tested_with(layout, config, method) else None
 
 
 def curve_of_run(layout: Layout, config: Config, method: str, scores: RunScores) -> AlphaCurve | None:
@@ -94,27 +96,30 @@ def curve_of_run(layout: Layout, config: Config, method: str, scores: RunScores)
     return AlphaCurve(np.array(alphas), kept, learned, own_alpha(config, method))
 
 
-def mean_curve(curves: list[AlphaCurve]) -> AlphaCurve:
-    """Returns the mean of a method's curves over seeds, which have the same alphas."""
-    kept, learned = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in ("kept", "learned"))
-    return AlphaCurve(curves[0].alphas, kept, learned, curves[0].chosen)
+def mean_curve(curves: Sequence[AlphaCurve | None]) -> AlphaCurve | None:
+    """Returns the mean of a method's curves over seeds, which have the same alphas; None where one is not stored."""
+    stored = [curve for curve in curves if curve is not None]
+    if len(stored) < len(curves):
+        return None
+    kept = np.mean([curve.kept for curve in stored], axis=0)
+    learned = np.mean([curve.learned for curve in stored], axis=0)
+    return AlphaCurve(stored[0].alphas, kept, learned, stored[0].chosen)
 
 
 def which_lies_above(name: str, curve: AlphaCurve, other_name: str, other: AlphaCurve) -> str:
     """Returns a sentence: whose curve lies above where, at the levels of zero-shot kept that both have."""
     low, high = max(curve.kept.min(), other.kept.min()), min(curve.kept.max(), other.kept.max())
+    over = f"from {number(low)} to {number(high)}% zero-shot kept"
     levels = np.linspace(low, high, 201)
     differences = curve.learned_at(levels) - other.learned_at(levels)
-    differing = np.abs(differences) > EQUAL
-    over = f"from {number(low)} to {number(high)}% zero-shot kept"
-    above = list(zip(levels[differing], differences[differing] > 0, strict=True))
-    parts = [(is_above, [level for level, _ in part]) for is_above, part in groupby(above, key=lambda each: each[1])]
-    if not parts:
+    is_clear = np.abs(differences) > EQUAL
+    if not is_clear.any():
         return f"The curves of {name} and {other_name} lie on each other {over}."
-    if len(parts) == 1:
-        upper, lower = (name, other_name) if parts[0][0] else (other_name, name)
+    clear, is_above = levels[is_clear], differences[is_clear] > 0
+    upper, lower = (name, other_name) if is_above[0] else (other_name, name)
+    changes = np.flatnonzero(np.diff(is_above))
+    if not len(changes):
         mean = number(float(np.abs(differences).mean()))
         return f"The curve of {upper} lies above that of {lower} {over}, by {mean} points of Last on average."
-    crossings = " and ".join(number((one[1][-1] + two[1][0]) / 2) for one, two in pairwise(parts))
-    upper = name if parts[0][0] else other_name
+    crossings = " and ".join(number(float(clear[at] + clear[at + 1]) / 2) for at in changes)
     return f"The curves of {name} and {other_name} cross at {crossings}% zero-shot kept: below, {upper} lies above."

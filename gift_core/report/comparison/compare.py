@@ -16,10 +16,11 @@ from gift_core.report.comparison.paper_table import table_of_runs
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.page import environment
-from gift_core.report.sweeps import sweep_charts
 from gift_core.work.publishing import build_folder
 
-TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
+TABLE = "comparison.csv"
+RECORD = "comparison.json"
+PAGE = "index.html"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -46,7 +47,6 @@ def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
         curve_sentences=curve_sentences(comparison),
         smallest_text=SMALLEST_TEXT,
         figures=[(figure, b64encode(figure.svg).decode()) for figure in figures],
-        sweeps=sweep_charts(comparison, comparison.scores),
         missing=[f"{comparison.label(method)} (seed {seed})" for seed, method in comparison.missing],
     )
 
@@ -55,11 +55,13 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     """The result of the method compared with, and how many others differ from it by more than the noise."""
     name, seeds = comparison.against, comparison.seeds
     last = comparison.scores[name]["own" if name in comparison.separate_models else "last"]
-    what = f"mean accuracy after {plural(len(comparison.tasks), 'task')}"
-    if comparison.seen is not None:
-        what = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
+    measured = f"mean accuracy after {plural(len(comparison.tasks), 'task')}"
+    if comparison.is_class_incremental:
+        measured = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {what}"
+    kept = (
+        f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {measured}"
+    )
     kept += f"{comparison.miniature.of_benchmark}."
     if len(seeds) == 1:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
@@ -80,11 +82,15 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
 
 def curve_sentences(comparison: Comparison) -> list[str]:
     """Whose curve over alpha lies above that of each other method, and how to get the curves that are missing."""
-    own, others = comparison.against, [name for name in comparison.curves if name != comparison.against]
+    against = comparison.against
     sentences = []
-    if own in comparison.curves:
-        pairs = [(comparison.label(name), comparison.curves[name]) for name in others]
-        sentences = [which_lies_above(comparison.label(own), comparison.curves[own], *pair) for pair in pairs]
+    if against in comparison.curves:
+        base = (comparison.label(against), comparison.curves[against])
+        sentences = [
+            which_lies_above(*base, comparison.label(name), curve)
+            for name, curve in comparison.curves.items()
+            if name != against
+        ]
     expected = [name for name in comparison.methods if has_curve(comparison.config, name)]
     missing = [comparison.label(name) for name in expected if name not in comparison.curves]
     if missing:
@@ -95,15 +101,15 @@ def curve_sentences(comparison: Comparison) -> list[str]:
 
 def scale_of(comparison: Comparison, column: str) -> float:
     """The largest distance of a seed from its method's mean in this column, in points."""
-    found = [of_method[column] for of_method in comparison.scores.values() if column in of_method]
-    return max((float((scores - scores.mean()).abs().max()) for scores in found if len(scores)), default=0.0)
+    by_method = [of_method[column] for of_method in comparison.scores.values() if column in of_method]
+    return max((float((scores - scores.mean()).abs().max()) for scores in by_method if len(scores)), default=0.0)
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
     """The content of comparison.json, in percent with four decimals."""
-    found = table_of_runs(comparison).record()
+    record = table_of_runs(comparison).record()
     groups = {name: title for title, names in comparison.groups.items() for name in names}
-    methods = {name: {"group": title, **found["methods"][name]} for name, title in groups.items()}
+    methods = {name: {"group": title, **record["methods"][name]} for name, title in groups.items()}
     curves = {
         name: {"alpha": curve.alphas.tolist(), "last": curve.learned.tolist(), "kept": curve.kept.tolist()}
         for name, curve in comparison.curves.items()

@@ -20,17 +20,22 @@ from gift_core.report.accuracies import RunScores
 from gift_core.report.comparison.alpha_curves import AlphaCurve
 from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, shorten
+from gift_core.report.sweeps import SHOWN, Sweep, find_sweeps, is_logarithmic
 
 FOLDER = "figures"
 WIDTH = 3.25  # inches: a column of two on letter paper (CVPR, ICML)
-TEXT, SMALL_TEXT, SMALLEST_TEXT = 8, 7, 6  # points
+TEXT = 8  # points
+SMALL_TEXT = 7
+SMALLEST_TEXT = 6
 FEW_TASKS = 6  # the cells of larger matrices have whole percents and no deviations
-PANELS = 3  # small charts in a row
+PANELS = 3  # charts of tasks in a row
 COLORS = {  # of page.css, by the style of a method
     "m0": "#c2500a", "m1": "#1f5fbf", "m2": "#0b7d5e", "m3": "#9a3d8f", "m4": "#16789c", "m5": "#8a6d00",
     "g0": "#575c66", "g1": "#c2500a", "g2": "#1f5fbf", "g3": "#0b7d5e",
 }  # fmt: skip
-MARKERS, DASHES = "osD^vP*X<>", ("-", "--", ":", "-.")  # of the methods with one color
+MARKERS = "osD^vP*X<>"  # of the methods with one color
+DASHES = ("-", "--", ":", "-.")
+BARS = {"capsize": 0, "elinewidth": 0.8}  # of a deviation
 STYLE: dict[str, Any] = {
     "font.size": TEXT, "axes.titlesize": TEXT, "axes.labelsize": TEXT, "legend.fontsize": SMALL_TEXT,
     "xtick.labelsize": SMALL_TEXT, "ytick.labelsize": SMALL_TEXT, "font.family": "DejaVu Sans",
@@ -52,15 +57,23 @@ class Figure:
     svg: bytes
 
 
-def draw_svg(height: float, draw: Callable[[Any], None]) -> bytes:
-    """Returns what `draw` draws into a matplotlib figure of WIDTH x `height` inches. No date: the bytes repeat."""
+def draw_svg(height: float, draw: Callable[[Any], Any]) -> bytes:
+    """Returns what `draw` draws into a matplotlib figure of WIDTH x `height` inches. No date: the bytes repeat.
+
+    If `draw` returns axes, the figure is higher by their legend, which is above the charts.
+    """
     import matplotlib  # here, because importing it takes a second
     from matplotlib.figure import Figure as Canvas
 
     stored = BytesIO()
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
-        draw(canvas)
+        canvas = Canvas(layout="constrained")
+        axes = draw(canvas)
+        if axes is not None:
+            handles, labels = axes.get_legend_handles_labels()
+            canvas.legend(handles, labels, loc="outside upper center", ncols=2)
+            height += 0.1 + 0.14 * math.ceil(len(labels) / 2)
+        canvas.set_size_inches(WIDTH, height)
         canvas.savefig(stored, format="svg", metadata={"Date": None, "Creator": None})
     return stored.getvalue()
 
@@ -71,46 +84,42 @@ def look_of(comparison: Comparison, method: str) -> dict[str, Any]:
     if method == ZERO_SHOT:
         return {"color": COLORS["g0"], "linestyle": "--", "marker": "", "label": label}
     number = [name for name in comparison.methods if styles[name] == styles[method]].index(method)
-    dashes, marker = DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)]
-    return {"color": COLORS[styles[method]], "linestyle": dashes, "marker": marker, "label": label}
+    return {
+        "color": COLORS[styles[method]],
+        "linestyle": DASHES[number % len(DASHES)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "label": label,
+    }
 
 
 def over_seeds(comparison: Comparison, method: str, tables: Tables) -> tuple[Array, Array]:
     """Returns mean and standard deviation of a method's table over the seeds that have it; one seed deviates by 0."""
-    found = [tables(run) for run in comparison.runs.values()]
-    values = np.stack([each[method].to_numpy(dtype=float) for each in found if method in each])
+    of_runs = [tables(run) for run in comparison.runs.values()]
+    values = np.stack([of_run[method].to_numpy(dtype=float) for of_run in of_runs if method in of_run])
     return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
 
 
 def figures_of(comparison: Comparison) -> Iterator[Figure]:
     """Yields the figures of what the runs measured."""
-    if comparison.seen is None:
-        yield _curves(
-            comparison,
-            "mean_accuracy",
-            "Mean accuracy over all tasks",
-            lambda run: _means(run.matrices),
-            "Accuracy (%)",
-        )
+    if comparison.is_class_incremental:
+        yield _curves(comparison, "classes_seen", "Accuracy on all classes seen so far", _seen)
+    else:
+        yield _curves(comparison, "mean_accuracy", "Mean accuracy over all tasks", lambda run: _means(run.matrices))
         yield _curves_by_task(comparison)
         for method in comparison.methods:
             yield _matrix(comparison, method)
         if len(comparison.tasks) > 1:
             yield _scatter(comparison, "transfer_and_last", "transfer")
-    else:
-        yield _curves(comparison, "classes_seen", "Accuracy on all classes seen so far", _seen, "Accuracy (%)")
     if "probes" in comparison.columns:
-        yield _curves(
-            comparison, "zero_shot_kept", "Zero-shot kept", lambda run: _means(run.probes), "Accuracy on probes (%)"
-        )
+        yield _curves(comparison, "zero_shot_kept", "Zero-shot kept", lambda run: _means(run.probes), "probes")
         yield _scatter(comparison, "learned_and_kept", "probes")
+    for number, sweep in enumerate(find_sweeps(comparison), 1):
+        yield _sweep(comparison, f"ablation_{number}", sweep)
     if comparison.curves:
         looks = {name: look_of(comparison, name) for name in comparison.curves}
-        caption = (
-            "Last against zero-shot kept on the test images as alpha goes from 0 (zero-shot) to 1. Star: released."
-        )
+        text = "Last against zero-shot kept on the test images as alpha goes from 0 (zero-shot) to 1. Star: released."
         svg = draw_over_alpha(comparison.curves, looks, y_title="Last (%)")
-        yield Figure("over_alpha", "Learned against kept, over alpha", _caption(comparison, caption, ""), svg)
+        yield Figure("over_alpha", "Learned against kept, over alpha", _caption(comparison, text, ""), svg)
 
 
 def _means(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -135,15 +144,6 @@ def _draw_curves(axes: Any, comparison: Comparison, tables: Tables, column: int)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _legend(canvas: Any, axes: Any) -> None:
-    """Above the charts, outside of them."""
-    canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-
-
-def _legend_height(comparison: Comparison) -> float:
-    return 0.1 + 0.14 * math.ceil((len(comparison.continued) + 1) / 2)
-
-
 def _caption(comparison: Comparison, text: str, spread: str) -> str:
     """The text, and over several seeds what is a mean; `spread` is what shows the deviation, "" for nothing."""
     if len(comparison.seeds) == 1:
@@ -155,44 +155,45 @@ def _caption(comparison: Comparison, text: str, spread: str) -> str:
 def draw_over_alpha(curves: Mapping[str, AlphaCurve], looks: Mapping[str, dict[str, Any]], *, y_title: str) -> bytes:
     """Returns the SVG of learned against kept, a curve for each method, with a star at the chosen alpha."""
 
-    def draw(canvas: Any) -> None:
+    def draw(canvas: Any) -> Any:
         axes = canvas.subplots()
         for name, curve in curves.items():
             look = looks[name]
             axes.plot(curve.kept, curve.learned, **look)
-            chosen = list(curve.alphas).index(curve.chosen)
+            at = list(curve.alphas).index(curve.chosen)
+            chosen = (curve.kept[at], curve.learned[at])
             star = {"marker": "*", "markersize": 9, "color": look["color"], "markeredgecolor": "white"}
-            axes.plot(curve.kept[chosen], curve.learned[chosen], **star)
+            axes.plot(*chosen, **star)
             axes.annotate(
                 f"α {curve.chosen:g}",
-                (curve.kept[chosen], curve.learned[chosen]),
+                chosen,
                 (4, 4),
                 textcoords="offset points",
                 fontsize=SMALLEST_TEXT,
                 color=look["color"],
             )
         axes.set(xlabel="Zero-shot kept (%)", ylabel=y_title)
-        _legend(canvas, axes)
+        return axes
 
-    return draw_svg(2.3 + 0.14 * math.ceil(len(curves) / 2), draw)
+    return draw_svg(2.2, draw)
 
 
-def _curves(comparison: Comparison, name: str, title: str, tables: Tables, unit: str) -> Figure:
-    def draw(canvas: Any) -> None:
+def _curves(comparison: Comparison, name: str, title: str, tables: Tables, of: str = "") -> Figure:
+    def draw(canvas: Any) -> Any:
         axes = canvas.subplots()
         _draw_curves(axes, comparison, tables, 0)
-        axes.set(xlabel="Tasks trained", ylabel=unit)
-        _legend(canvas, axes)
+        axes.set(xlabel="Tasks trained", ylabel=f"Accuracy on {of} (%)" if of else "Accuracy (%)")
+        return axes
 
     caption = _caption(comparison, f"{title} after every step.", "band:")
-    return Figure(name, title, caption, draw_svg(1.9 + _legend_height(comparison), draw))
+    return Figure(name, title, caption, draw_svg(1.9, draw))
 
 
 def _curves_by_task(comparison: Comparison) -> Figure:
     tasks = comparison.tasks
     rows = math.ceil(len(tasks) / PANELS)
 
-    def draw(canvas: Any) -> None:
+    def draw(canvas: Any) -> Any:
         charts = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False).flat
         for number, axes in enumerate(charts):
             if number >= len(tasks):
@@ -203,16 +204,16 @@ def _curves_by_task(comparison: Comparison) -> Figure:
             axes.set_title(shorten(tasks[number]), fontsize=SMALL_TEXT)
         canvas.supxlabel("Tasks trained (line: this one)", fontsize=SMALL_TEXT)
         canvas.supylabel("Accuracy (%)", fontsize=SMALL_TEXT)
-        _legend(canvas, charts[0])
+        return charts[0]
 
     caption = _caption(comparison, "Accuracy on each task after every step: what is forgotten of it.", "band:")
-    height = 0.35 + 1.1 * rows + _legend_height(comparison)
-    return Figure("forgetting", "Forgetting", caption, draw_svg(height, draw))
+    return Figure("forgetting", "Forgetting", caption, draw_svg(0.35 + 1.1 * rows, draw))
 
 
 def _matrix(comparison: Comparison, method: str) -> Figure:
     means, deviations = over_seeds(comparison, method, lambda run: run.matrices)
-    tasks, few = [shorten(task) for task in comparison.tasks], len(comparison.tasks) <= FEW_TASKS
+    tasks = [shorten(task) for task in comparison.tasks]
+    few = len(tasks) <= FEW_TASKS
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
@@ -237,16 +238,43 @@ def _scatter(comparison: Comparison, name: str, column: str) -> Figure:
     """Last against another column of the result table."""
     titles = COLUMN_TITLES[column], COLUMN_TITLES["last"]
 
-    def draw(canvas: Any) -> None:
+    def draw(canvas: Any) -> Any:
         axes = canvas.subplots()
         for method in (*comparison.continued, ZERO_SHOT):
-            x, y = (comparison.scores[method][each] for each in (column, "last"))
-            look = {**look_of(comparison, method), "linestyle": "none", "capsize": 0, "elinewidth": 0.8}
+            x, y = comparison.scores[method][column], comparison.scores[method]["last"]
+            look = {**look_of(comparison, method), "linestyle": "none", "markersize": 4, **BARS}
+            look["marker"] = look["marker"] or "+"
             spread = {"xerr": x.std(), "yerr": y.std()} if len(x) > 1 else {}
-            axes.errorbar(x.mean(), y.mean(), **(look | {"marker": look["marker"] or "+", "markersize": 4}), **spread)
+            axes.errorbar(x.mean(), y.mean(), **look, **spread)
         axes.set(xlabel=f"{titles[0]} (%)", ylabel=f"{titles[1]} (%)")
-        _legend(canvas, axes)
+        return axes
 
     title = f"{titles[1]} against {titles[0]}"
     caption = _caption(comparison, "Up and to the right is better.", "bars:")
-    return Figure(name, title, caption, draw_svg(2.2 + _legend_height(comparison), draw))
+    return Figure(name, title, caption, draw_svg(2.2, draw))
+
+
+def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
+    """Each metric against the number in which alone the rows of several methods differ."""
+    columns = [column for column in SHOWN if column in comparison.columns]
+
+    def draw(canvas: Any) -> None:
+        charts = canvas.subplots(math.ceil(len(columns) / 2), 2, sharex=True, squeeze=False).flat
+        for column, axes in zip(columns, charts, strict=False):
+            by_value = {value: comparison.scores[method][column] for value, method in sweep.methods.items()}
+            known = {value: scores for value, scores in by_value.items() if len(scores)}
+            means = [scores.mean() for scores in known.values()]
+            deviations = [scores.std() if len(scores) > 1 else 0.0 for scores in known.values()]
+            axes.errorbar([*known], means, deviations, color=COLORS["m0"], marker="o", **BARS)
+            axes.set_title(f"{COLUMN_TITLES[column]} (%)", fontsize=SMALL_TEXT)
+            if is_logarithmic([*sweep.methods]):
+                axes.set_xscale("log")
+            axes.set_xticks([*sweep.methods], [f"{value:g}" for value in sweep.methods], minor=False)
+            axes.minorticks_off()
+        for axes in [*charts][len(columns) :]:
+            axes.set_axis_off()
+        canvas.supxlabel(sweep.key, fontsize=SMALL_TEXT)
+
+    text = f"The rows {', '.join(sweep.methods.values())} differ in this number alone. Each chart has its own scale."
+    height = 0.3 + 1.2 * math.ceil(len(columns) / 2)
+    return Figure(name, f"Ablation: {sweep.key}", _caption(comparison, text, "bars:"), draw_svg(height, draw))

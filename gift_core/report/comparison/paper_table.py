@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,9 +21,10 @@ from gift_core.report.published_results import PublishedMethod
 
 PRINTED = ("transfer", "avg", "last")
 MEAN = "mean"  # in place of a task: the mean over all
+UNDEFINED = Difference(math.nan, math.nan, math.nan, 0)
 NOISE = "≈: differs from the best by noise alone (the 95% interval of Student's t, paired by seed, contains 0)."
 SPECIAL = str.maketrans(
-    {each: f"\\{each}" for each in "&%$#_{}"}
+    {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"±": r"$\pm$", "≈": r"$\approx$", "†": r"$\dagger$", "–": "--"}
 )
@@ -63,12 +65,13 @@ class PaperTable:
             entry = methods.setdefault(row["method"], {"figures": {}, "difference": {}, "by_task": {}})
             if row["task"] != MEAN:
                 entry = entry["by_task"].setdefault(row["task"], {"figures": {}, "difference": {}})
-            deviation = {"deviation": None if row["seeds"] == 1 else rounded(row["deviation"])}
-            entry["figures"][row["metric"]] = _figure(row, "") | deviation
+            deviation = None if row["seeds"] == 1 else rounded(row["deviation"])
+            entry["figures"][row["metric"]] = {**_figure(row, ""), "deviation": deviation}
             if row["difference_seeds"] > 0:
-                noise = {"exceeds_noise": not row["difference_low"] <= 0 <= row["difference_high"]}
-                found = _figure(row, "difference_")
-                entry["difference"][row["metric"]] = found | (noise if found["seeds"] > 1 else {})
+                difference = _figure(row, "difference_")
+                if difference["seeds"] > 1:
+                    difference["exceeds_noise"] = not row["difference_low"] <= 0 <= row["difference_high"]
+                entry["difference"][row["metric"]] = difference
         return {"seeds": list(self.seeds), "against": self.rows["against"].iloc[0], "methods": methods}
 
     def notes(self) -> list[str]:
@@ -88,7 +91,7 @@ class PaperTable:
 
     def cells(self) -> pd.DataFrame:
         """The texts in Markdown: a row for each metric and method, a column for each task and the mean."""
-        found: dict[tuple[str, str], dict[str, str]] = {}
+        cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         for metric in PRINTED:
             for row in self.rows[self.rows["metric"] == metric].to_dict("records"):
                 name = self.labels.get(row["method"], row["method"])
@@ -96,10 +99,10 @@ class PaperTable:
                     name = f"{known_name(row['method'])} †"
                 elif row["seeds"] < len(self.seeds):
                     name += f" ({row['seeds']:.0f} of {len(self.seeds)} seeds)"
-                found.setdefault((COLUMN_TITLES[metric], name), {})[row["task"]] = _cell(row)
+                cells[COLUMN_TITLES[metric], name][row["task"]] = _cell(row)
         of_avg = self.rows.loc[self.rows["metric"] == "avg", "task"].unique()  # the first has no Transfer
         tasks = [task for task in of_avg if task != MEAN]
-        return pd.DataFrame(found).T.reindex(columns=[*tasks, MEAN]).fillna("–")
+        return pd.DataFrame(cells).T.reindex(columns=[*tasks, MEAN]).fillna("–")
 
     def latex(self) -> str:
         """A LaTeX table, which needs the package booktabs. The notes are its caption."""
@@ -132,21 +135,24 @@ def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) ->
     mean), seeds; the same with difference_ in front, of the method's score minus that of `against` with the same seed;
     against, and published (empty). One seed has no intervals.
     """
-    found, undefined = [], Difference(math.nan, math.nan, math.nan, 0)
+    statistics = []
     for metric in rows.columns.drop(["seed", "method", "task"]):
         for task, of_task in rows.groupby("task", sort=False):
             scores = of_task.pivot(index="seed", columns="method", values=metric).astype(float)
             ranks = [name for name in ranked if name in scores]
             marks = marks_of(scores[ranks], lower_is_better=metric in LOWER_IS_BETTER)
             for method in of_task["method"].unique():
-                interval, difference = difference_of(scores[method], 0.0), None
+                interval = difference_of(scores[method], 0.0)
+                if interval is None:
+                    continue
+                difference = None
                 if method != against and against in scores:
                     difference = difference_of(scores[method], scores[against])
-                if interval is not None:
-                    row = {"metric": metric, "method": method, "task": task, "mark": marks.get(method, "")}
-                    row |= {"deviation": scores[method].std(), **_columns("", interval)}
-                    found.append(row | _columns("difference_", difference or undefined))
-    return pd.DataFrame(found).assign(against=against, published="")
+                row = {"metric": metric, "method": method, "task": task, "mark": marks.get(method, "")}
+                row |= {"deviation": scores[method].std(), **vars(interval)}
+                row |= {f"difference_{name}": value for name, value in vars(difference or UNDEFINED).items()}
+                statistics.append(row)
+    return pd.DataFrame(statistics).assign(against=against, published="")
 
 
 def marks_of(scores: pd.DataFrame, *, lower_is_better: bool) -> dict[str, str]:
@@ -184,13 +190,13 @@ def table_of_runs(comparison: Comparison) -> PaperTable:
 
 def table_of_accuracies(rows: pd.DataFrame) -> PaperTable:
     """The table of the rows of read_accuracy_rows. Differences are those to the method with the highest mean Last."""
-    found = [
+    rows_by_task = [
         {"seed": seed, "method": method, "task": task, **scores}
         for seed, of_seed in rows.groupby("seed")
         for method, summary in summarize(of_seed).items()
         for task, scores in {**summary.by_task, MEAN: summary.metrics}.items()
     ]
-    scores = pd.DataFrame(found)
+    scores = pd.DataFrame(rows_by_task)
     ranked = [method for method in scores["method"].unique() if method != ZERO_SHOT]
     in_all = scores[scores["task"] == MEAN].groupby("method")["last"].mean()
     against = str(in_all[ranked or [ZERO_SHOT]].idxmax())
@@ -208,10 +214,6 @@ def _published_rows(method: PublishedMethod) -> pd.DataFrame:
     rows = scores.rename_axis("metric").reset_index().melt("metric", var_name="task", value_name="percent")
     rows = rows.dropna().rename(columns={"percent": "mean"})
     return rows.assign(method=method.method, mark="", published=method.source)
-
-
-def _columns(prefix: str, of: Difference) -> dict[str, float]:
-    return {f"{prefix}mean": of.mean, f"{prefix}low": of.low, f"{prefix}high": of.high, f"{prefix}seeds": of.count}
 
 
 def _figure(row: Mapping[Hashable, Any], prefix: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Means, standard deviations, paired differences with 95% intervals, and groups of
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import read_task
 from gift_core.config.checks import require_task
@@ -38,12 +40,12 @@ MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference over `count` paired seeds and its 95% interval, NaN to NaN for one seed."""
+    """Mean difference over `seeds` paired seeds and its 95% interval, NaN to NaN for one seed."""
 
     mean: float
     low: float
     high: float
-    count: int
+    seeds: int
 
     @property
     def exceeds_noise(self) -> bool:
@@ -53,7 +55,7 @@ class Difference:
     def verdict(self, column: str) -> str:
         """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
         if not self.exceeds_noise:
-            return "unknown" if self.count == 1 else "noise"
+            return "unknown" if self.seeds == 1 else "noise"
         return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
 
 
@@ -81,35 +83,32 @@ class Comparison(Experiment):
         """Those of the result table."""
         return tuple(self.values.columns[2:])
 
-    @cached_property
-    def seen(self) -> pd.DataFrame | None:
-        """Class-incremental: the mean over the seeds in percent on all classes seen so far, by step and method."""
-        found = [run.seen for run in self.runs.values() if run.seen is not None]
-        return pd.concat(found).groupby(level=0, sort=False).mean() if found else None
+    @property
+    def is_class_incremental(self) -> bool:
+        """Whether accuracies are on all classes seen so far, so that there are no matrices."""
+        return self.config.evaluation.protocol == CLASS_INCREMENTAL
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:
         """The defined values of each method and column by seed, in seed order."""
-        found = {}
+        scores = {}
         for name in (ZERO_SHOT, *self.methods):
             rows = self.values[self.values["method"] == name].set_index("seed")
             columns = SEPARATE_MODEL_COLUMNS if name in self.separate_models else self.columns
-            found[name] = {column: rows[column].dropna() for column in columns}
-        return found
+            scores[name] = {column: rows[column].dropna() for column in columns}
+        return scores
 
     @cached_property
     def differences(self) -> Mapping[str, Mapping[str, Difference]]:
         """Of each other method to `against`, where both have a value with a common seed."""
         base = self.scores[self.against]
-        return {
-            name: {
-                column: found
-                for column in own
-                if column in base and (found := difference_of(own[column], base[column])) is not None
-            }
-            for name, own in self.scores.items()
-            if name != self.against
-        }
+        by_method: dict[str, dict[str, Difference]] = {name: {} for name in self.scores if name != self.against}
+        for name, differences in by_method.items():
+            for column, scores in self.scores[name].items():
+                difference = difference_of(scores, base[column]) if column in base else None
+                if difference is not None:
+                    differences[column] = difference
+        return by_method
 
     @cached_property
     def groups(self) -> Mapping[str, tuple[str, ...]]:
@@ -119,12 +118,13 @@ class Comparison(Experiment):
         """
         variants = {name: tuple(n for n in self.contenders if n.startswith(f"{name}_")) for name in self.contenders}
         family = max(variants, key=lambda name: len(variants[name]), default="")
-        own = variants.get(family, ())
+        of_family = variants.get(family, ())
+        outside = tuple(name for name in variants if not of_family or name not in (family, *of_family))
         groups = {
             "References": (ZERO_SHOT, *self.references),
-            "Baselines" if own else "Methods": tuple(n for n in variants if not own or n not in (family, *own)),
-            self.label(family): (family,) if own else (),
-            f"Variants of {self.label(family)}": own,
+            "Baselines" if of_family else "Methods": outside,
+            self.label(family): (family,) if of_family else (),
+            f"Variants of {self.label(family)}": of_family,
         }
         return {title: methods for title, methods in groups.items() if methods}
 
@@ -174,7 +174,7 @@ def read_runs(
     wanted = [name for name, row in rows.items() if row.learns != "nothing"]
     models = dict[str | None, Path]()
     scores = {configs[root].seed: _scores(root, configs[root], models) for root in ordered}
-    missing = tuple((seed, name) for seed, found in scores.items() for name in wanted if name not in found.scores)
+    missing = tuple((seed, name) for seed, run in scores.items() for name in wanted if name not in run.scores)
     if missing and not allow_missing:
         named = ", ".join(f"{name} (seed {seed})" for seed, name in missing)
         remedy = "Finish them with `dvc repro`, or pass --allow-missing to compute their means over fewer seeds."
@@ -182,12 +182,12 @@ def read_runs(
     if len(models) > 1:
         problem = f"{' and '.join(map(str, models.values()))} started from different pre-trained models"
         raise UserError(f"{COMMAND}: {problem}. Compare runs of one model.")
-    finished = {name: rows[name] for name in wanted if any(name in found.scores for found in scores.values())}
+    finished = {name: rows[name] for name in wanted if any(name in run.scores for run in scores.values())}
     config = configs[ordered[0]]
-    run = config.run.model_copy(update={"methods": tuple(finished)})
-    tables = {seed: pd.DataFrame.from_dict(dict(found.scores), "index", float) for seed, found in scores.items()}
+    listed = config.run.model_copy(update={"methods": tuple(finished)})
+    tables = {seed: pd.DataFrame.from_dict(dict(run.scores), "index", float) for seed, run in scores.items()}
     compared = Comparison(
-        config=config.model_copy(update={"run": run, "methods": finished}),
+        config=config.model_copy(update={"run": listed, "methods": finished}),
         seeds=tuple(scores),
         missing=missing,
         values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
@@ -217,29 +217,29 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
 
 def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> dict[str, AlphaCurve]:
     """The mean curve over alpha of each method for which every seed that has finished it has stored one."""
-    found: dict[str, list[AlphaCurve | None]] = {}
+    by_method: dict[str, list[AlphaCurve | None]] = defaultdict(list)
     for layout, config in runs.items():
         for name in config.run.methods:
             if name in scores[config.seed].scores and has_curve(config, name):
-                found.setdefault(name, []).append(curve_of_run(layout, config, name, scores[config.seed]))
-    stored = {name: [curve for curve in curves if curve is not None] for name, curves in found.items()}
-    return {name: mean_curve(curves) for name, curves in stored.items() if len(curves) == len(found[name])}
+                by_method[name].append(curve_of_run(layout, config, name, scores[config.seed]))
+    means = {name: mean_curve(curves) for name, curves in by_method.items()}
+    return {name: curve for name, curve in means.items() if curve is not None}
 
 
-def _by_task(seed: int, found: RunScores) -> pd.DataFrame:
+def _by_task(seed: int, run: RunScores) -> pd.DataFrame:
     rows = [
         {"seed": seed, "method": method, "task": task, **scores}
-        for method, matrix in found.matrices.items()
+        for method, matrix in run.matrices.items()
         for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()
     ]
     return pd.DataFrame(rows, columns=["seed", "method", "task", *METRICS])
 
 
-def _published(layout: Layout, config: Config, found: RunScores) -> PublishedResults | None:
+def _published(layout: Layout, config: Config, run: RunScores) -> PublishedResults | None:
     """Published results beside those of a run. Without the task.json of a task they are withheld."""
     folders = {step.task: layout.task(step.task) for step in config.sequence}
     infos = {task: read_task(folder) for task, folder in folders.items() if (folder / "task.json").is_file()}
-    return published_results(config, infos, found.matrices)
+    return published_results(config, infos, run.matrices)
 
 
 def _config(root: Path, methods: Sequence[str] | None) -> Config:
@@ -259,10 +259,10 @@ def _require_one_experiment(first: Path, one: Config, second: Path, other: Confi
     common = {*one.run.methods, *other.run.methods} & one.methods.keys() & other.methods.keys()
     settings = _settings(one, common), _settings(other, common)
     for key in dict.fromkeys((*settings[0], *settings[1])):
-        value, another = (each.get(key) for each in settings)
-        if value != another:
-            what = f"{key} is {value} in the first and {another} in the second"
-            raise UserError(f"{both} are not one experiment: {what}. Only the seeds may differ.")
+        first_value, second_value = settings[0].get(key), settings[1].get(key)
+        if first_value != second_value:
+            difference = f"{key} is {first_value} in the first and {second_value} in the second"
+            raise UserError(f"{both} are not one experiment: {difference}. Only the seeds may differ.")
 
 
 def _settings(config: Config, methods: Collection[str]) -> dict[str, object]:
