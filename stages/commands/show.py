@@ -231,7 +231,7 @@ def print_metrics(
     if any(row.get("probes") for row in rows.values()):
         kept = {name: row.get("probes") for name, row in rows.items()}
         columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
-            name: f"{percent(each['mean'])} ({_points(-each['loss'])})" if each else "-" for name, each in kept.items()
+            name: f"{percent(each['mean'])} ({_points(each['change'])})" if each else "-" for name, each in kept.items()
         }
         whole, look = ["Zero-shot\nkept"], {"box": SIMPLE_HEAD, "show_edge": False, "padding": 0}  # within 80 columns
     if extra is not None:
