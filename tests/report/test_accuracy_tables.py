@@ -136,8 +136,8 @@ def test_above_the_headline_is_what_its_methods_do_against_forgetting(tmp_path: 
     record = runs.record_of(tmp_path / "two")
     assert highlight.introduction(record) == (
         "A CLIP model learns one task after another. GIFT replays generated images of what the model knew, keeps its "
-        "earlier answers about them, and pulls the weights towards those before the task. Plain fine-tuning does nothing "
-        "against forgetting. The zero-shot model is CLIP before the first task."
+        "earlier answers about them, and pulls the weights towards those before the task. Plain fine-tuning does "
+        "nothing against forgetting. The zero-shot model is CLIP before the first task."
     )
     assert f'<p class="note">{highlight.introduction(record)}</p>\n<h1>' in render_page(record)
     config = load_preset(ROOT / "presets" / "mini_compare.yaml")
