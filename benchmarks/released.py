@@ -32,7 +32,7 @@ from gift_core.method.metrics import probe_scores, summarize
 from gift_core.progress import progress
 from gift_core.use.release import release_model
 
-SHOWN = ["transfer", "avg", "last", "forgetting", "probes", "kept"]
+SHOWN = ["transfer", "avg", "last", "forgetting", "zero_shot_kept", "zero_shot_change"]
 KEY = ["method", "seed", "alpha"]
 
 
@@ -94,10 +94,10 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
 
         summary = summarize(pd.concat(rows(), ignore_index=True))[method]
     assert summary.probes is not None, "the preset has probes"
-    kept = probe_scores(100 * summary.probes)
+    on_probes = probe_scores(100 * summary.probes)
     scores = {name: math.nan if value is None else value for name, value in summary.metrics.items()}
     found = {"method": method, "seed": config.seed, "alpha": alpha, **scores}
-    return {**found, "probes": kept["mean"], "kept": -kept["loss"]}
+    return {**found, "zero_shot_kept": on_probes["mean"], "zero_shot_change": on_probes["change"]}
 
 
 if __name__ == "__main__":

@@ -154,7 +154,10 @@ def release() -> Figure:
     rows = pd.read_csv(ROOT / "benchmarks" / "released_five.csv")
     rows = rows[rows.seed == SEED].sort_values("alpha")
     figure = Figure(figsize=(11, 3.2), dpi=120, layout="constrained")
-    titles = {"avg": "Avg of the learned tasks, %", "kept": "Zero-shot change on tasks that are never trained, points"}
+    titles = {
+        "avg": "Avg of the learned tasks, %",
+        "zero_shot_change": "Zero-shot change on tasks that are never trained, points",
+    }
     for axes, (quantity, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for method, name in TITLES.items():
             own = rows[rows.method == method]

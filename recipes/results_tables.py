@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DECIMALS = {"divergence": 2, "ratio": 2}
-DIFFERENCES = ("kept",)  # columns that are differences already: they have a sign
+DIFFERENCES = ("zero_shot_change",)  # columns that are differences already: they have a sign
 
 Table = dict[str, Any]
 

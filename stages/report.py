@@ -65,13 +65,14 @@ def retire(stage: Stage, params: Path) -> None:
 
 
 def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Adds Transfer, Avg, Last, Forgetting, and the probes' mean and loss of each method to the run of its last model.
+    """Adds Transfer, Avg, Last, Forgetting, Zero-shot kept and its change of each method to the run of its last model.
 
     After a failure, the tracker is not tried again: one warning is enough.
     """
     for method in stage.config.run.methods:
         scores = {**metrics.get(method, {})}
         probes = scores.pop("probes", {})
-        scores |= {f"probes_{name}": probes[name] for name in ("mean", "loss") if name in probes}
+        if probes:
+            scores |= {"zero_shot_kept": probes["mean"], "zero_shot_change": probes["change"]}
         if scores and not stage.track(scores, method, stage.config.sequence[-1].task):
             return

@@ -30,11 +30,12 @@ Number = int | FiniteFloat | None
 class Probes(BaseModel, extra="forbid"):
     """What is left of a method's zero-shot ability, in percent: the mean of the probes after the last step.
 
-    `loss`: that of the pre-trained model minus `mean`. `by_task`: each probe after the last step.
+    `change`: `mean` minus that of the pre-trained model, below 0 where something was lost. `by_task`: each probe after
+    the last step.
     """
 
     mean: Percent
-    loss: Percent
+    change: Percent
     by_task: dict[str, Percent]
 
 

@@ -126,14 +126,14 @@ def probe_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def probe_scores(percent: pd.DataFrame) -> ProbeScores:
-    """Returns what is left of zero-shot: {"mean", "loss", "by_task": {"<probe>": ...}}, from a table in percent.
+    """Returns what is left of zero-shot: {"mean", "change", "by_task": {"<probe>": ...}}, from a table in percent.
 
-    mean: over the probes, of the last model. loss: that of the pre-trained model minus this. by_task: of the last
-    model.
+    mean: over the probes, of the last model ("Zero-shot kept"). change: this minus that of the pre-trained model
+    ("Zero-shot change", below 0 where something was lost). by_task: of the last model.
     """
     mean = percent.mean(axis=1)
     by_task = {str(name): float(value) for name, value in percent.iloc[-1].items()}
-    return {"mean": float(mean.iloc[-1]), "loss": float(mean.iloc[0] - mean.iloc[-1]), "by_task": by_task}
+    return {"mean": float(mean.iloc[-1]), "change": float(mean.iloc[-1] - mean.iloc[0]), "by_task": by_task}
 
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ The colors of methods follow from these two, so they are here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gift_core.artifacts.accuracy import CROSS_DOMAIN
@@ -22,9 +22,9 @@ COLORS = 6  # color-blind safe hues in page.css
 QUIET = "quiet"
 PLAIN = "plain fine-tuning"
 REPLAYED = {
-    "synthetic": "also trains on generated images of what it knew before",
-    "reference": "also trains on a fixed set of images with captions",
-    "exemplars": "also trains on a few stored images of earlier tasks",
+    "synthetic": "replays generated images of what the model knew",
+    "reference": "replays a fixed set of images with captions",
+    "exemplars": "replays a few stored images of earlier tasks",
     "task": "is held to what it predicted before on the images of the new task",
 }
 
@@ -91,19 +91,28 @@ def introduction(record: RunRecord) -> str:
     for method in filter(None, (best_method(record), baseline_method(record))):
         name = name_in_text(record, method)
         ways = ways_of(record.config.methods[method]) or ["does nothing against forgetting"]
-        text += f" {PLAIN.capitalize() if name == PLAIN else name} {', and '.join(ways)}."
+        text += f" {PLAIN.capitalize() if name == PLAIN else name} {_enumerated(ways)}."
     return f"{text} The zero-shot model is CLIP before the first task."
+
+
+def _enumerated(texts: Sequence[str]) -> str:
+    """Returns `one`, `one, and two`, or `one, two, and three`."""
+    *first, last = texts
+    return ", ".join([*first, f"and {last}" if first else last])
 
 
 def ways_of(row: MethodConfig) -> list[str]:
     """What a method does against forgetting, in words that need no other page. Empty for plain fine-tuning."""
+    replays = row.replay.reads != "none"
+    distills = any(name.startswith("distill") for name, _ in row.losses.items())
     ways = {
         "is trained on the data of all tasks so far": row.learns == "seen",
         "keeps a separate model for each task": row.keeps_every_model,
-        REPLAYED.get(row.replay.images, "replays other data"): row.replay.reads != "none",
-        "pulls its weights towards those before the task": row.consolidation.kind != "none",
-        "averages its weights with earlier ones": bool(row.average or row.merge or row.release),
-        "trains a part of its weights": row.trains is not None,
+        REPLAYED.get(row.replay.images, "replays other data"): replays,
+        "keeps its earlier answers about them": distills and row.replay.images != "task",
+        "pulls the weights towards those before the task": row.consolidation.kind != "none",
+        "averages the weights with earlier ones": bool(row.average or row.merge or row.release),
+        "trains a part of the weights": row.trains is not None,
         "trains lower layers at lower rates": row.layer_decay is not None,
     }
     return [way for way, holds in ways.items() if holds]

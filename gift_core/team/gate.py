@@ -20,12 +20,12 @@ from gift_core.quantities import first_names
 from gift_core.untrusted import parse_yaml
 
 METRICS, PARAMS = "reports/metrics.json", "params.yaml"
-KEPT = "probes"
-TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept"}
+KEPT, CHANGE = "probes", "zero_shot_change"
+TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept", CHANGE: "Zero-shot change"}
 BETTER = {"last": 1, "transfer": 1, "forgetting": -1, KEPT: 1}  # 1: higher is better
 LACKING = {  # what metrics may not have, why, and what to do
     "forgetting": "Forgetting: a single task, or a class-incremental run. Leave out --max-forgetting.",
-    "probe_loss": "probes, tasks that no step learns. Add one: gift add-task NAME --images FOLDER --probe",
+    CHANGE: "probes, tasks that no step learns. Add one: gift add-task NAME --images FOLDER --probe",
 }
 Row = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def judge(
 ) -> Verdict:
     """Returns the answer for the metrics of the project in `root`.
 
-    `limits`, in percent and points, are the least "last", and the largest "forgetting" and "probe_loss".
+    `limits`, in percent and points, are the least "last" and "zero_shot_change", and the largest "forgetting".
     They are worse than those of the git revision `against` if Last, Transfer or the mean over the probes is lower, or
     Forgetting higher, by more than the tolerance. Metrics of different tasks or probes cannot be compared, so the
     sentence only says so. UserError or ContractError if the metrics or the revision cannot be read, or nothing is left
@@ -92,15 +92,15 @@ def judge(
 
 def _check_limit(metric: str, limit: float, row: Row, method: str) -> Check:
     """Compares a metric with the limit that was given. UserError for a metric that the result does not have."""
-    value = row.get(KEPT, {}).get("loss") if metric == "probe_loss" else row[metric]
+    value = row.get(KEPT, {}).get("change") if metric == CHANGE else row[metric]
     if value is None:
         raise UserError(f"{METRICS}: {method} has no {LACKING[metric]}")
     points = _shown(value)
-    if metric == "last":
-        ok, asked = points >= limit, f"at least {limit:g} is asked"
-    else:
+    if metric == "forgetting":
         ok, asked = points <= limit, f"at most {limit:g} is allowed"
-    return Check(metric, points, limit, ok, f"{metric.replace('_', ' ').capitalize()} {points} ({asked})")
+    else:
+        ok, asked = points >= limit, f"at least {limit:g} is asked"
+    return Check(metric, points, limit, ok, f"{TITLES[metric]} {points} ({asked})")
 
 
 def _require_revision(root: Path, against: str) -> None:
@@ -148,7 +148,7 @@ def _changes(before: Row | None, now: Row | None) -> list[str]:
         return ["not in this result"]
     if not before:
         return ["new"]
-    points = {name: round(_shown(new) - _shown(old), 1) for name, new, old in _both(TITLES, now, before)}
+    points = {name: round(_shown(new) - _shown(old), 1) for name, new, old in _both((*COLUMNS, KEPT), now, before)}
     changes = [f"{TITLES[name]} {value:+.1f}" for name, value in points.items() if value]
     if _probes(before) != _probes(now):
         changes.append("other probes")

@@ -54,7 +54,7 @@ def merge(
     """Merge models of one architecture into one: interpolate two, or average or add up any number.
 
     interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
-    docs/models.md describes the kinds. `gift test` tests the result.
+    docs/use_your_model.md describes the kinds. `gift test` tests the result.
 
     Example: gift merge data/5_models/pretrained data/6_released/gift/digits --alpha 0.8 --out exports/merged
     """

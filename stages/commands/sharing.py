@@ -136,8 +136,11 @@ def gate(
         "PERCENT", "Last has to be at least this: the mean accuracy after the last task.", min=0, max=100
     ),
     max_forgetting: float | None = option("POINTS", "Forgetting may be at most this.", min=-100, max=100),
-    max_probe_loss: float | None = option(
-        "POINTS", "The mean over evaluation.probes may be at most this below zero-shot.", min=-100, max=100
+    min_zero_shot_change: float | None = option(
+        "POINTS",
+        "The mean over evaluation.probes minus that of the zero-shot model has to be at least this: -2.",
+        min=-100,
+        max=100,
     ),
     against: str | None = option("REVISION", "No metric may be worse than in this branch, tag or commit."),
     tolerance: float = option(
@@ -155,17 +158,17 @@ def gate(
     If that revision learned other tasks, there is nothing to compare, which is said.
     The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
 
-    Example: gift gate --max-forgetting 5 --max-probe-loss 2 --against main
+    Example: gift gate --max-forgetting 5 --min-zero-shot-change -2 --against main
     """
     from gift_core.config.loading import load_config
     from gift_core.report.run_record import contender
     from gift_core.team.gate import judge
 
     try:
-        given = {"last": min_last, "forgetting": max_forgetting, "probe_loss": max_probe_loss}
+        given = {"last": min_last, "forgetting": max_forgetting, "zero_shot_change": min_zero_shot_change}
         limits = {metric: limit for metric, limit in given.items() if limit is not None}
         if not limits and against is None:
-            criteria = "--min-last, --max-forgetting, --max-probe-loss or --against"
+            criteria = "--min-last, --max-forgetting, --min-zero-shot-change or --against"
             raise UserError(f"gift gate: no criterion. Give {criteria}.")
         config = load_config(root / PARAMS)
         verdict = judge(root, config, contender(config, method), limits, against=against, tolerance=tolerance)

@@ -232,7 +232,7 @@ def print_metrics(
     if any(row.get("probes") for row in rows.values()):
         kept = {name: row.get("probes") for name, row in rows.items()}
         columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
-            name: f"{percent(each['mean'])} ({_points(-each['loss'])})" if each else "-" for name, each in kept.items()
+            name: f"{percent(each['mean'])} ({_points(each['change'])})" if each else "-" for name, each in kept.items()
         }
         whole.append("Zero-shot\nkept")
     longest = max(map(len, "\n".join(rows).splitlines()), default=0)  # a name can have a label below it

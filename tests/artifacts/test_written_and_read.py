@@ -84,7 +84,7 @@ LOSSES = [
     {"iteration": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "consolidation": 0.25, "total": 2.75},
 ]
 PERCENT = {"transfer": 65.1234, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
-KEPT = {"probes": {"mean": 57.0, "loss": 12.7, "by_task": {"faces": 50.0, "arrows": 64.0}}}
+KEPT = {"probes": {"mean": 57.0, "change": -12.7, "by_task": {"faces": 50.0, "arrows": 64.0}}}
 METRICS = {"zero_shot": PERCENT, "gift": {**PERCENT, "transfer": None, "forgetting": None, **KEPT}}
 
 

@@ -58,7 +58,7 @@ NETWORK = "needs a network"
 # page, beginnings of blocks (a pattern), beginnings of their commands that are not run (a pattern; "" for the whole
 # block), and why, or what the block is.
 NOT_RUN = [
-    ("docs/doctor.md", "0.6 GB|seconds of a stage = ", "", FORMULA),
+    ("docs/doctor.md", "time of a stage = ", "", FORMULA),
     ("docs/full_size.md", "hours = ", "", FORMULA),
     ("docs/generators.md", "lora: |memory: ", "", FORMULA),
     ("docs/library.md", "import|few_steps = |learned = |row = |teacher, |def rel", "", LIBRARY),

@@ -68,7 +68,7 @@ def test_a_new_probe_runs_no_training(clone: Clone) -> None:
     assert set(clone.repro()) == expected | of("evaluate", "gift", "finetune")
     kept = {method: row["probes"] for method, row in clone.metrics().items()}
     assert {name: list(row["by_task"]) for name, row in kept.items()} == {key: [PROBE, "zodiac"] for key in kept}
-    assert kept["zero_shot"]["loss"] == 0.0
+    assert kept["zero_shot"]["change"] == 0.0
     clone.undo()
     assert clone.repro() == ["check"]
     assert (clone.folder / ".gift" / "retired" / "probes" / "zodiac.parquet").is_file()

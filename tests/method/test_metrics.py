@@ -145,9 +145,9 @@ def test_probes_by_hand_which_change_no_other_metric() -> None:
     assert gift.index.tolist() == [-1, 0, 1, 2] and gift["p"].tolist() == [0.8, 0.75, 0.7, 0.5]
     # the mean of 50 and 70; 70 before; one probe has lost 30 points, the other has gained 10
     assert probe_scores(100 * gift) == {
-        "mean": pytest.approx(60.0), "loss": pytest.approx(10.0), "by_task": pytest.approx({"p": 50.0, "q": 70.0}),
+        "mean": pytest.approx(60.0), "change": pytest.approx(-10.0), "by_task": pytest.approx({"p": 50.0, "q": 70.0}),
     }  # fmt: skip
-    assert probe_scores(100 * zero_shot)["loss"] == 0 and zero_shot["q"].tolist() == [0.6] * 4
+    assert probe_scores(100 * zero_shot)["change"] == 0 and zero_shot["q"].tolist() == [0.6] * 4
     seen = pd.concat([curve_rows(), probe_rows("cil", "class_incremental").replace({"a": "z", "b": "y", "c": "x"})])
     assert probe_tables(seen)["cil"].equals(gift)
     assert probe_tables(rows_of(MATRIX)) == {} and summarize(rows_of(MATRIX))["gift"].probes is None

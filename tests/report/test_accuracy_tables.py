@@ -132,14 +132,14 @@ def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: 
     assert values(record, "zero_shot") == [(40, 40, 40, 0), (60, 60, 60, 0), (50, 50, 50, 0)]
 
 
-def test_below_the_headline_is_what_its_methods_do_against_forgetting(tmp_path: Path) -> None:
+def test_above_the_headline_is_what_its_methods_do_against_forgetting(tmp_path: Path) -> None:
     record = runs.record_of(tmp_path / "two")
     assert highlight.introduction(record) == (
-        "A CLIP model learns one task after another. GIFT also trains on generated images of what it knew before, and "
-        "pulls its weights towards those before the task. Plain fine-tuning does nothing against forgetting. The "
-        "zero-shot model is CLIP before the first task."
+        "A CLIP model learns one task after another. GIFT replays generated images of what the model knew, keeps its "
+        "earlier answers about them, and pulls the weights towards those before the task. Plain fine-tuning does "
+        "nothing against forgetting. The zero-shot model is CLIP before the first task."
     )
-    assert f'<p class="note">{highlight.introduction(record)}</p>' in render_page(record)
+    assert f'<p class="note">{highlight.introduction(record)}</p>\n<h1>' in render_page(record)
     config = load_preset(ROOT / "presets" / "mini_compare.yaml")
     ways = {method: highlight.ways_of(row) for method, row in config.methods.items()}
     assert ways["joint"] == ["is trained on the data of all tasks so far"]

@@ -94,7 +94,7 @@ def test_probes_have_a_column_a_section_and_rows_of_the_plots(tmp_path: Path) ->
     assert "Accuracy on 2 tasks that no step learns, after the last step." in html
     assert 'aria-label="flags. Accuracy at the end: Fine-tuning 40.0%, GIFT 66.0%, Zero-shot 70.0%."' in html
     assert read_metrics(reports / "metrics.json")["gift"] == {
-        **METRICS["gift"], "probes": {"mean": 74.0, "loss": 1.0, "by_task": {"flags": 66.0, "runes": 82.0}},
+        **METRICS["gift"], "probes": {"mean": 74.0, "change": -1.0, "by_task": {"flags": 66.0, "runes": 82.0}},
     }  # fmt: skip
     rows = pd.read_csv(reports / "plots/accuracy.csv").query("phase == 'probe' and method == 'gift'")
     assert rows[rows.task == "runes"].accuracy.tolist() == [80.0, 80.0, 81.0, 82.0]

@@ -16,7 +16,7 @@ from tests.clone import Clone, commit
 from tests.stages.experiment import gift
 
 GOOD = {"transfer": 67.5, "avg": 75.2, "last": 80.2, "forgetting": 7.7}
-KEPT = {"mean": 57.0, "loss": 2.1, "by_task": {"faces": 50.0, "arrows": 64.0}}
+KEPT = {"mean": 57.0, "change": -2.1, "by_task": {"faces": 50.0, "arrows": 64.0}}
 POOR = {"transfer": 54.0, "avg": 61.2, "last": 60.2, "forgetting": 37.0}
 Write = Callable[..., None]
 
@@ -49,7 +49,7 @@ def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(w
     assert said == "Yes: gift has Last 80.2 (at least 80 is asked) and Forgetting 7.7 (at most 10 is allowed).\n"
     said = gate("--min-last", "80", "--max-forgetting", "5", expect=1).stdout
     assert said == "No: gift has Forgetting 7.7 (at most 5 is allowed).\n"
-    missing = gate("--max-probe-loss", "2", expect=2).stderr
+    missing = gate("--min-zero-shot-change", "-2", expect=2).stderr
     assert "gift has no probes" in missing and "gift add-task NAME --images FOLDER --probe" in missing
     answer = json.loads(gate("--max-forgetting", "5", "--json", expect=1).stdout)
     assert (answer["method"], answer["ok"], answer["sentence"]) == ("gift", False, said.strip())
@@ -63,8 +63,8 @@ def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(w
         ({"last": 79.1}, ("--tolerance", "2"), 0),
         ({"forgetting": 8.8}, (), 1),
         ({"last": 79.94}, ("--min-last", "80"), 1),
-        ({}, ("--max-probe-loss", "2.1"), 0),
-        ({}, ("--max-probe-loss", "2"), 1),
+        ({}, ("--min-zero-shot-change", "-2.1"), 0),
+        ({}, ("--min-zero-shot-change", "-2"), 1),
         ({"probes": KEPT | {"mean": 56.0}}, (), 0),
         ({"probes": KEPT | {"mean": 55.9}}, (), 1),
         ({"probes": KEPT | {"mean": 5.0, "by_task": {"faces": 5.0}}}, (), 0),  # of other tasks
@@ -91,7 +91,7 @@ def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
 
 
 BAD = {
-    "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting, --max-probe-loss or"),
+    "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting, --min-zero-shot-change or"),
     "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),

@@ -95,10 +95,10 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     tests = {name for name in run.data.metrics if name.startswith(("accuracy", "probe"))}
     assert tests == {"accuracy/birds", "accuracy/digits", "probe/letters"}
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
-    metrics = {"finetune": {"last": 80.0, "transfer": None, "probes": {"mean": 57.0, "loss": 12.7, "by_task": {}}}}
+    metrics = {"finetune": {"last": 80.0, "transfer": None, "probes": {"mean": 57.0, "change": -12.7, "by_task": {}}}}
     track_metrics(replace(plain.stage, stage="report", method=""), metrics)
     logged = client.get_run(run.info.run_id).data.metrics
-    assert [logged[name] for name in ("last", "probes_mean", "probes_loss")] == [80, 57, 12.7]
+    assert [logged[name] for name in ("last", "zero_shot_kept", "zero_shot_change")] == [80, 57, -12.7]
 
 
 @pytest.mark.usefixtures("every_snapshot")
