@@ -161,7 +161,9 @@ class GiftCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads `--rates 1 2` as `--rates 1 --rates 2`: all numbers after an option of several values belong to it."""
         several = {option for param in self.params if "..." in (param.metavar or "") for option in param.opts}
-        words, option, first = [], "", False
+        words: list[str] = []
+        option = ""  # the last one of several values
+        first = False  # whether the next word is its first value
         for word in args:
             if option and not first and NUMBER.fullmatch(word):
                 words.append(option)

@@ -40,7 +40,8 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
 
-        settings, layout, device = stage.config.evaluation, stage.layout, set_up_device(stage.config.run.device)
+        settings, layout = stage.config.evaluation, stage.layout
+        device = set_up_device(stage.config.run.device)
         trained = layout.model(method, task)
         release_model(trained, layout.pretrained(), layout.released(method, task), stage.row.release)
         inputs = _inputs(stage, device)
@@ -68,7 +69,8 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
     from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
     from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
 
-    layout, method, tasks = stage.layout, stage.method, stage.tasks
+    layout = stage.layout
+    method, tasks = stage.method, stage.tasks
     return EvaluationInputs(
         method=method,
         models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},

@@ -103,8 +103,9 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
 
-    config, row, training = stage.config, stage.row, stage.config.training
-    device, root = set_up_device(config.run.device), stage.layout.root
+    config, row = stage.config, stage.row
+    training, root = config.training, stage.layout.root
+    device = set_up_device(config.run.device)
     require_working(f"methods.{stage.method}", row, root)
     method = build_method(row, root=root)
     stage.phase = "loading the model"

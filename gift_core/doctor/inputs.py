@@ -125,7 +125,8 @@ def check_clip(project: Project) -> Iterator[Finding]:
             size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
             yield Finding("model", "ok", f"{path}{size}")
     elif not project.quick:
-        repository, address, files = location, "", tuple[str, ...](CACHED_WEIGHTS)
+        repository, address = location, ""
+        files: tuple[str, ...] = CACHED_WEIGHTS
         if not kind:
             import open_clip
 
@@ -148,7 +149,8 @@ def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
     rows = project.config.methods
     names = [name for name in project.config.run.methods if rows[name].trains or rows[name].layer_decay]
-    if not names or (config := model_config_of(project)) is None:
+    config = model_config_of(project) if names else None
+    if config is None:
         return
     from gift_core.method.methods import build_method
     from gift_core.method.training.loop import require_trainable
@@ -187,7 +189,8 @@ def check_own_code(project: Project) -> Iterator[Finding]:
 
     for name in project.config.run.methods:
         row, key = project.config.methods[name], f"methods.{name}"
-        if not (names := [f"{own.file}: {own.name}" for own in own_code(key, row)]):
+        names = [f"{code.file}: {code.name}" for code in own_code(key, row)]
+        if not names:
             continue
         try:
             require_working(key, row, project.root)

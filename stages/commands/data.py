@@ -39,7 +39,9 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     config = load_config(params_of(params, root))
     raws = data_in_use(config, names, root=root)
-    records, rows, problems = list[dict[str, Any]](), list[tuple[str, ...]](), list[str]()
+    records = list[dict[str, Any]]()
+    rows = list[tuple[str, ...]]()
+    problems = list[str]()
     for raw in progress(raws, len(raws), "data sets"):
         found = open_raw(raw, config, root)
         size = sum(sample.size for sample in (*found.dataset.train, *found.dataset.test))

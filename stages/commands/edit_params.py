@@ -93,8 +93,12 @@ def add_task(
     from gift_core.doctor.finding import Project
 
     row, record, shown = _row_of(ctx.params)
-    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    bring = "link" if link else "copy" if copy else None
+    factor = learning_rate_factor
+    if factor is None and not probe:
+        factor = 1.0
+    bring = "copy" if copy else None
+    if link:
+        bring = "link"
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
         repeated, lines = _look_at_texts(name, Project(root, edit.config), edit.dataset, check=check)
@@ -113,7 +117,8 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
     """
     from gift_core.datasets.new_task import hub_row, known_class_names, new_row
 
-    images, hub, captions = given["images"], given["hub"], given["captions"]
+    images, hub = given["images"], given["hub"]
+    captions = given["captions"]
     if (images is None) == (hub is None):
         raise typer.BadParameter("give one of --images and --hub")
     here, others = ("--hub", OF_HUB_ONLY) if hub is None else ("--images", ("link", "copy", "check"))

@@ -107,7 +107,8 @@ def change_of(stage: Stage, best: float) -> tuple[str, str]:
 
 def show_trials(found: RateSearch, stage: Stage) -> None:
     """Prints a row for each rate, the best one marked, which rates failed, what that says of others, and the change."""
-    task, start, best = found.task, found.start[found.task], found.best.rate
+    task, best = found.task, found.best.rate
+    start = found.start[task]
     rows = [("start", _accuracy(start), "", "", "")]
     for trial in found.trials:
         rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"

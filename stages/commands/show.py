@@ -101,7 +101,8 @@ def _print_next(summary: Summary) -> None:
 def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
-    newest, rows, learned = summary["tasks"][-1], {}, {}
+    newest = summary["tasks"][-1]
+    rows, learned = {}, {}
     for name, row in summary["methods"].items():
         method = f"{name}\n{row['label']}" if "label" in row else name  # the sentences below have the label
         rows[method] = {**{metric: row[key] for metric, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}

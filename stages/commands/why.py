@@ -47,19 +47,20 @@ def why(
 
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        found = stale_stages(pipeline, config)
-        summary = total_time(pipeline, [name for each in found for name in each["stages"]])
-        recorded = [name for each in found if {MISSING, CHANGED} & {*each["reasons"]} for name in each["stages"]]
+        groups = stale_stages(pipeline, config)
+        summary = total_time(pipeline, [name for group in groups for name in group["stages"]])
+        lost = [group for group in groups if {MISSING, CHANGED} & {*group["reasons"]}]
+        recorded = [name for group in lost for name in group["stages"]]
         size = byte_size(pipeline.recorded_bytes(recorded))
     if as_json:
-        print_json({"stale": found, **summary})
+        print_json({"stale": groups, **summary})
         return
-    for each in found:
-        typer.echo("\n  ".join([f"{first_names(each['stages'], SHOWN_NAMES)} would run:", *each["reasons"]]))
-        if each["seconds"] is not None:
-            typer.echo(f"  By the last times this takes {duration(each['seconds'])}.")
+    for group in groups:
+        typer.echo("\n  ".join([f"{first_names(group['stages'], SHOWN_NAMES)} would run:", *group["reasons"]]))
+        if group["seconds"] is not None:
+            typer.echo(f"  By the last times this takes {duration(group['seconds'])}.")
     nothing = "Nothing is new or changed: dvc repro would run nothing."
-    typer.echo(describe(summary) if found or summary["follow"] else nothing)
+    typer.echo(describe(summary) if groups or summary["follow"] else nothing)
     if recorded:
         typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if running_code().edited:
@@ -71,8 +72,10 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
-    code, writers, seconds = code_files(config, Path()), pipeline.writers(), pipeline.expected_seconds()
-    groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
+    code = code_files(config, Path())
+    writers, seconds = pipeline.writers(), pipeline.expected_seconds()
+    groups = dict[tuple[str, tuple[str, ...]], list[str]]()
+    stale = set[str]()
     for name in pipeline.upstream:
         changes = pipeline.changes(name)
         edits = list[str]()

@@ -32,18 +32,19 @@ DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run
 
 def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, method, root = opened.stage, opened.method, opened.layout.root
+    stage, method = opened.stage, opened.method
+    root = opened.layout.root
     file = root / code_file(stage, method)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found, checked = content_of(stage, method, opened.config, root), read_json_file(file)
+    now, checked = content_of(stage, method, opened.config, root), read_json_file(file)
     edited = {
         "settings": f"{PARAMS}: methods.{method}".rstrip("."),
         "files": "a file that settings name",
         "own_code": "a file that the method names",
     }
-    changed = next((key for key in edited if checked.get(key) != found.get(key)), "code")
-    if checked != found:
+    changed = next((key for key in edited if checked.get(key) != now.get(key)), "code")
+    if checked != now:
         what = f"{edited.get(changed, 'the code')} was edited after `check` ran"
         why = f"so the result would be recorded as that of other {changed}"
         raise UserError(f"{stage}: {what}, {why}. Run dvc repro again.")
@@ -88,7 +89,10 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     """Raises UserError where DVC runs the stage, and a value that it records is not as in `before`, the file's content
     when the stage began."""
     stage, method = opened.stage, opened.method
-    if DVC_STAGE not in os.environ or (now := params.read_bytes()) == before:
+    if DVC_STAGE not in os.environ:
+        return
+    now = params.read_bytes()
+    if now == before:
         return
     try:
         old, new = parse_yaml(before), parse_yaml(now)

@@ -158,7 +158,7 @@ class DvcPipeline:
             return None
         stage = next(words, "")
         names = itertools.takewhile(lambda word: not word.startswith("-"), words)
-        return Layout(Path().absolute()).timings() / stage / f"{'-'.join(names) or stage}.json"
+        return Layout(Path().absolute()).timing(stage, *names)
 
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""

@@ -105,11 +105,12 @@ class RunLoop:
         if verdict == "run":
             self._log(name).write_bytes(b"")
             self._submit(name)
-            of, now, waiting = len(self.pipeline.upstream), time.monotonic(), len(self._schedule.waiting)
-            running = {each: now - started for each, started in self._running.items()}
+            total, now = len(self.pipeline.upstream), time.monotonic()
+            number = total - len(self._schedule.waiting)
+            running = {stage: now - started for stage, started in self._running.items()}
             left = self._schedule.seconds_left(running, self.pool.workers)
             done, elapsed = self._expected - left, now - self._began
-            say(f"{name}: started ({describe(of - waiting, of, left, done=done, elapsed=elapsed)})")
+            say(f"{name}: started ({describe(number, total, left, done=done, elapsed=elapsed)})")
         elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")
         else:
