@@ -31,9 +31,9 @@ STAGES = {
     "check": StageFacts(always_runs=True),
     "import_model": StageFacts(writes="models"),
     "ingest": StageFacts(writes="tasks", less_time="shots or classes of the tasks"),
+    "probe": StageFacts(computes=True, less_memory=EVALUATED),
     "write_vocabulary": StageFacts(),
     "write_prompts": StageFacts(),
-    "probe": StageFacts(computes=True, less_memory=EVALUATED),
     "synthesize": StageFacts(
         computes=True, writes="shards", less_time="generator.steps or prompts.images_per_task",
         less_memory="generator.batch_size; generator.memory (vae_slicing, offload); generator.dtype",

@@ -145,7 +145,7 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
     from gift_core.config.own_code import files_of
 
     teacher = stage.layout.teacher(stage.method, stage.task) / SOURCE  # it has the hash of every file beside it
-    own = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
+    own_code = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
     return {
         "method": stage.method,
         "task": stage.task,
@@ -158,5 +158,5 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.row.settings_of("finetune"),
-        **({"own_code": own} if own else {}),
+        **({"own_code": own_code} if own_code else {}),
     }

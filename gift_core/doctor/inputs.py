@@ -210,8 +210,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
     filters = project.config.generator.filters
     if filters is not None and not (project.root / filters.local_scorer).exists():
-        found = f"there is no {filters.local_scorer}"
-        yield Finding("generator.filters.scorer.name", "fail", found, "Correct the path, or put the model there.")
+        problem = f"there is no {filters.local_scorer}"
+        yield Finding("generator.filters.scorer.name", "fail", problem, "Correct the path, or put the model there.")
     check_lora(project.config.generator.lora, project.root)
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
@@ -228,14 +228,14 @@ def check_generator(project: Project) -> Iterator[Finding]:
         yield Finding("generator", "ok", f"{name}, {byte_size(sum(file.stat().st_size for file in files))} of weights")
 
 
-def download_finding(subject: str, what: str) -> Finding:
+def download_finding(subject: str, source: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
     if (problem := download_problem(timeout=3.0)) is None:
-        return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
+        return Finding(subject, "ok", f"{source} is not on this machine yet, and {constants.ENDPOINT} answers")
     remedy = f"{problem[1]}, or {BY_HAND[subject]}."
-    return Finding(subject, "fail", f"{what} is not on this machine, and {problem[0]}", remedy)
+    return Finding(subject, "fail", f"{source} is not on this machine, and {problem[0]}", remedy)
 
 
 def check_data(project: Project) -> Iterator[Finding]:
@@ -250,8 +250,8 @@ def check_data(project: Project) -> Iterator[Finding]:
     for raw in data_in_use(config, root=project.root):
         subject = f"data {raw.name}"
         if not raw.path.is_dir() or not any(raw.path.iterdir()):
-            found = f"{raw.path} is empty" if raw.path.is_dir() else f"there is no {raw.path}"
-            yield Finding(subject, "fail", found, _remedy_of_missing(project, raw))
+            problem = f"{raw.path} is empty" if raw.path.is_dir() else f"there is no {raw.path}"
+            yield Finding(subject, "fail", problem, _remedy_of_missing(project, raw))
             continue
         if project.quick:
             continue

@@ -80,8 +80,8 @@ def verify(
     store = None
     if (root / ".dvc").is_dir():
         require_free(root)  # half of a new result looks broken
-        if remote and (found := check_remote(root, read_settings(root))).mark != "ok":
-            raise UserError(f"gift verify --remote: nothing was read. The remote: {found.sentence}")
+        if remote and (answer := check_remote(root, read_settings(root))).mark != "ok":
+            raise UserError(f"gift verify --remote: nothing was read. The remote: {answer.sentence}")
         store = DvcStore(root)
     else:
         note(f"{root}: no DVC project, so only the files of the stages are checked")

@@ -45,9 +45,9 @@ def require_checked_code(opened: Stage) -> None:
     }
     changed = next((key for key in edited if checked.get(key) != now.get(key)), "code")
     if checked != now:
-        what = f"{edited.get(changed, 'the code')} was edited after `check` ran"
+        edit = f"{edited.get(changed, 'the code')} was edited after `check` ran"
         why = f"so the result would be recorded as that of other {changed}"
-        raise UserError(f"{stage}: {what}, {why}. Run dvc repro again.")
+        raise UserError(f"{stage}: {edit}, {why}. Run dvc repro again.")
 
 
 def require_usable_model(opened: Stage, clip: Clip) -> None:
@@ -97,8 +97,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     try:
         old, new = parse_yaml(before), parse_yaml(now)
     except ValueError as error:
-        what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
-        raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
+        problem = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
+        raise UserError(f"{problem}. The result is not recorded. Correct the file and run dvc repro again.") from None
     block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
     written = block.get("do", block).get("params", [])
     keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
@@ -106,8 +106,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     names = {name for row in rows if isinstance(row, Mapping) for name in row}
     keys += [f"methods.{method}.{name}" for name in sorted(names) if READ_BY.get(name, "finetune") == stage]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
-        what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
-        raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
+        problem = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
+        raise UserError(f"{problem}, and is not recorded. Run dvc repro again.")
 
 
 def value_at(content: Any, key: str) -> Any:
