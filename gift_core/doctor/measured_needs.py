@@ -78,9 +78,13 @@ def gpu_seconds_of(stages: Iterable[StageNeeds]) -> float:
     return seconds_of(stage for stage in stages if stage.uses_gpu)
 
 
-def is_made(layout: Layout, needs: StageNeeds) -> bool:
-    """Whether the output of a stage is there."""
-    stage, method, task = needs.key
+def left_to_run(needs: Sequence[StageNeeds], project: Project) -> list[StageNeeds]:
+    """Returns the stages whose output is not there. For a preset that is not active, all."""
+    layout = Layout(project.root)
+    return [stage for stage in needs if not (project.is_active and _is_made(layout, *stage.key))]
+
+
+def _is_made(layout: Layout, stage: str, method: str, task: str) -> bool:
     outputs = {
         "import_model": layout.pretrained(),
         "ingest": layout.task(task) / "task.json",
@@ -157,10 +161,10 @@ def check_time(project: Project) -> Iterator[Finding]:
             known = KNOWN if project.config.experiment in KNOWN_PRESETS else ""
             yield Finding("time", "info", since, known)
         return
-    needs, layout = whole_needs(measured, project), Layout(project.root)
-    total, on_gpu = seconds_of(needs), gpu_seconds_of(needs)
-    left = seconds_of(stage for stage in needs if not is_made(layout, stage)) if project.is_active else total
+    needs = whole_needs(measured, project)
     kinds = by_kind(needs)
+    total, on_gpu = seconds_of(needs), gpu_seconds_of(needs)
+    left = seconds_of(left_to_run(needs, project))
     if not project.quick:
         for kind, stages in kinds.items():
             yield Finding(f"time of {kind}", "info", f"{duration(seconds_of(stages))} ({plural(len(stages), 'stage')})")
@@ -190,7 +194,7 @@ def check_disk(project: Project) -> Iterator[Finding]:
     if measured is None:
         yield Finding("disk", "info", f"{byte_size(shutil.disk_usage(project.root).free)} free; {since}")
         return
-    needs, layout = whole_needs(measured, project), Layout(project.root)
+    needs = whole_needs(measured, project)
     sizes = {facts.writes: 0 for facts in STAGES.values() if facts.writes}
     for stage in needs:
         artifact = facts_of(stage.stage).writes
@@ -198,7 +202,7 @@ def check_disk(project: Project) -> Iterator[Finding]:
             sizes[artifact] += stage.bytes
     parts = ", ".join(f"{name} {byte_size(size)}" for name, size in sizes.items())
     yield Finding("disk", "info", f"artifacts: {byte_size(sum(sizes.values()))} ({parts}); {since}")
-    missing = sum(stage.bytes for stage in needs if not (project.is_active and is_made(layout, stage)))
+    missing = sum(stage.bytes for stage in left_to_run(needs, project))
     for folders in cache_folders(project.root).values():
         yield _disk_finding(folders, len(folders) * missing)
 
