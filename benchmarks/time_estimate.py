@@ -54,8 +54,7 @@ def compared(project: Project) -> list[str]:
     rows: dict[str, list[float]] = {}
     for kind, stages in by_kind(whole_needs(measured, project)).items():
         for each in stages:
-            name = "-".join(part for part in (each.method, each.task) if part) or each.stage
-            file = layout.timings() / each.stage / f"{name}.json"
+            file = layout.timing(*each.key)
             if not file.is_file():
                 continue
             run, row = read_json_file(file), rows.setdefault(kind, [0.0] * 4)

@@ -127,6 +127,10 @@ class Layout:
         """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"
 
+    def timing(self, stage: str, *names: str) -> Path:
+        """What a stage measured of its last run for a method and a task. Either may be empty or left out."""
+        return self.timings() / stage / f"{'-'.join(filter(None, names)) or stage}.json"
+
     def rehearsal(self) -> Path:
         """The project in which `gift rehearse` runs. It is removed when that ends."""
         return self.root / ".gift" / "rehearsal"

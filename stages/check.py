@@ -38,8 +38,8 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         require_tracker()
         require_reference(stage)
         require_own_code(stage.config, root)
-        if own := watch(stage.config, root):
-            stage.say(f"dvc.yaml: this stage depends on {first_names(own)} now, so that an edit counts")
+        if watched := watch(stage.config, root):
+            stage.say(f"dvc.yaml: this stage depends on {first_names(watched)} now, so that an edit counts")
         retire(stage, params)
         files = code_files(stage.config, root)
         for name, content in files.items():

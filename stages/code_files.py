@@ -18,6 +18,7 @@ from gift_core.code.own_files import own_files
 from gift_core.code.versions import digest_of, hash_of_module, is_module, running_code
 from gift_core.config.own_code import files_of
 from gift_core.layout import CODE, WATCHED, Layout
+from gift_core.stage_facts import facts_of
 from gift_core.untrusted import read_json_file
 from gift_core.work.publishing import write_atomically
 
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 
 # In dvc.yaml: what stands before the dependencies of `check`, and these, one a line.
 CHECK_DEPS = re.compile(r"^  check:\n(?P<head>(?:    .*\n)*?)    deps:\n(?P<deps>(?:      - .*\n)+)", re.MULTILINE)
-OF_METHODS = ("teach", "finetune", "evaluate")  # stages with a file for each method
 
 
 def code_files(config: Config, root: Path) -> dict[str, dict[str, Any]]:
     """Returns {path below `root`: content} of all files in data/code."""
-    stages = running_code().versions
-    uses = [(stage, method) for stage in stages for method in (config.run.methods if stage in OF_METHODS else [""])]
-    return {code_file(stage, method): content_of(stage, method, config, root) for stage, method in uses}
+    files = {}
+    for stage in running_code().versions:
+        for method in config.run.methods if facts_of(stage).of_methods else [""]:
+            files[code_file(stage, method)] = content_of(stage, method, config, root)
+    return files
 
 
 def watch(config: Config, root: Path) -> list[str]:
@@ -42,33 +44,34 @@ def watch(config: Config, root: Path) -> list[str]:
     DVC cannot read their names from params.yaml. Nothing is written in a project without GIFT's code: there `check`
     runs at every `dvc repro`.
     """
-    path, own = root / "dvc.yaml", list(own_files(root, files_of(config, config.run.methods)))
+    path = root / "dvc.yaml"
+    modules = list(own_files(root, files_of(config, config.run.methods)))
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    found = CHECK_DEPS.search(before)
-    if found is None or "always_changed" in found["head"]:
+    block = CHECK_DEPS.search(before)
+    if block is None or "always_changed" in block["head"]:
         return []
-    kept = [line for line in found["deps"].splitlines() if not line.endswith(".py")]
-    deps = "\n".join([*kept, *(f"      - {file}" for file in own)])
-    after = before[: found.start("deps")] + f"{deps}\n" + before[found.end("deps") :]
+    kept = [line for line in block["deps"].splitlines() if not line.endswith(".py")]
+    deps = "\n".join([*kept, *(f"      - {file}" for file in modules)])
+    after = before[: block.start("deps")] + f"{deps}\n" + before[block.end("deps") :]
     if after == before:
         return []
     with write_atomically(path.resolve()) as temporary:
         temporary.write_text(after, encoding="utf-8")
-    return own
+    return modules
 
 
 def code_file(stage: str, method: str) -> str:
     """Returns the path of a file in data/code: data/code/finetune/gift.json, data/code/ingest.json."""
-    return f"{CODE}{stage}/{method}.json" if stage in OF_METHODS else f"{CODE}{stage}.json"
+    return f"{CODE}{stage}/{method}.json" if facts_of(stage).of_methods else f"{CODE}{stage}.json"
 
 
 def content_of(stage: str, method: str, config: Config, root: Path) -> dict[str, Any]:
     """Returns the content of code_file, without what is empty."""
     former = _read(root / code_file(stage, method)).get("files", {})
     files = digests_of(named_files(stage, method, config), root, former)
-    own = own_files(root, files_of(config, [method])) if stage == "finetune" else {}
+    own_code = own_files(root, files_of(config, [method])) if stage == "finetune" else {}
     settings = settings_of(stage, method, config)
-    content = {**running_code().state(stage), "files": files, "own_code": own, "settings": settings}
+    content = {**running_code().state(stage), "files": files, "own_code": own_code, "settings": settings}
     return {key: value for key, value in content.items() if value}
 
 
@@ -77,7 +80,7 @@ def settings_of(stage: str, method: str, config: Config) -> dict[str, Any]:
 
     DVC can depend on a whole row alone, but an edit of `release` trains nothing.
     """
-    if stage in OF_METHODS:
+    if facts_of(stage).of_methods:
         return config.methods[method].settings_of(stage)
     rows = {name: config.methods[name].settings_of(stage) for name in config.run.methods}
     return {name: row for name, row in rows.items() if row}
@@ -110,7 +113,8 @@ def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> d
     One that is not on this machine keeps its hash in `former`: results that were made with it stay. What was read is
     noted, so that gigabytes are read again only after a change.
     """
-    found, noted = dict[str, str](), Layout(root).noted_hashes()
+    digests = dict[str, str]()
+    noted = Layout(root).noted_hashes()
     notes = _read(noted)
     before = dict(notes)
     for name in names:
@@ -119,13 +123,13 @@ def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> d
         if not any(Path(path).is_relative_to(folder) for folder in WATCHED):
             continue
         if (root / path).exists():
-            found[path] = _digest(root / path, notes)
+            digests[path] = _digest(root / path, notes)
         elif path in former:
-            found[path] = former[path]
+            digests[path] = former[path]
     if notes != before:
         with suppress(OSError):  # the project may be read-only
             write_json(noted, notes)
-    return found
+    return digests
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -144,11 +148,11 @@ def _digest(path: Path, notes: dict[str, list[str]]) -> str:
         return hash_of_module(path.read_text(encoding="utf-8"))
     files = {path.name: path}
     if path.is_dir():
-        inside = sorted((each.relative_to(path).as_posix(), each) for each in path.rglob("*") if each.is_file())
-        files = {name: each for name, each in inside if each.name != "README.md" and "/." not in f"/{name}"}
-    states = {name: (each.stat().st_size, each.stat().st_mtime_ns) for name, each in files.items()}
+        inside = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        files = {name: file for name, file in inside if file.name != "README.md" and "/." not in f"/{name}"}
+    states = {name: (file.stat().st_size, file.stat().st_mtime_ns) for name, file in files.items()}
     state, key = digest_of(repr(states).encode()), os.fspath(path)
     if notes.get(key, [""])[0] != state:
-        hashes = {name: sha256_of(each) for name, each in files.items()}
+        hashes = {name: sha256_of(file) for name, file in files.items()}
         notes[key] = [state, digest_of(repr(hashes).encode())]
     return notes[key][1]

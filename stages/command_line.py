@@ -139,7 +139,7 @@ def print_table(
             Text(column), justify="left" if number < left else "right", overflow="fold", no_wrap=column in whole
         )
     for number, row in enumerate(rows):
-        texts = [each if isinstance(each, Text) else Text(each) for each in row]
+        texts = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
         table.add_row(*texts, style="bold" if number in bold else None)
     Console().print(*([Text(title)] if title else []), table, sep="\n")
 
@@ -161,7 +161,9 @@ class GiftCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads `--rates 1 2` as `--rates 1 --rates 2`: all numbers after an option of several values belong to it."""
         several = {option for param in self.params if "..." in (param.metavar or "") for option in param.opts}
-        words, option, first = [], "", False
+        words: list[str] = []
+        option = ""  # the last one of several values
+        first = False  # whether the next word is its first value
         for word in args:
             if option and not first and NUMBER.fullmatch(word):
                 words.append(option)
@@ -223,7 +225,7 @@ def _named_by_meaning(params: list[Any]) -> list[Any]:
 def plain_path(name: Any) -> Any:
     """Returns the name of a model, or each of a list, without the local-dir: or local-file: of params.yaml."""
     if isinstance(name, list):
-        return [plain_path(each) for each in name]
+        return [plain_path(member) for member in name]
     return re.sub("^local-(dir|file):", "", name) if name else name
 
 
@@ -234,11 +236,11 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     or in one of the folders `inputs`.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        what = "a link" if folder.is_symlink() else "a file"
-        raise UserError(f"--out {folder}: already exists, and is {what}. Name a new folder, or remove it.")
+        kind = "a link" if folder.is_symlink() else "a file"
+        raise UserError(f"--out {folder}: already exists, and is {kind}. Name a new folder, or remove it.")
     if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
-        what = f"already exists, and has other files ({others[0]})"
-        raise UserError(f"--out {folder}: {what}. Name another folder, or remove this one.")
+        problem = f"already exists, and has other files ({others[0]})"
+        raise UserError(f"--out {folder}: {problem}. Name another folder, or remove this one.")
     for name in filter(os.path.isdir, inputs):
         if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(name)):
             raise UserError(f"--out {folder}: is in {name}, which is read. Name a folder outside it.")

@@ -40,7 +40,8 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
 
-        settings, layout, device = stage.config.evaluation, stage.layout, set_up_device(stage.config.run.device)
+        settings, layout = stage.config.evaluation, stage.layout
+        device = set_up_device(stage.config.run.device)
         trained = layout.model(method, task)
         release_model(trained, layout.pretrained(), layout.released(method, task), stage.row.release)
         inputs = _inputs(stage, device)
@@ -68,7 +69,8 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
     from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
     from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
 
-    layout, method, tasks = stage.layout, stage.method, stage.tasks
+    layout = stage.layout
+    method, tasks = stage.method, stage.tasks
     return EvaluationInputs(
         method=method,
         models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
@@ -94,12 +96,12 @@ def describe(rows: pd.DataFrame) -> Iterator[str]:
     """Yields the mean accuracy of the step's own model on the tasks so far, and on the probes if there are any."""
     from gift_core.artifacts.accuracy import PROBE
 
-    own = rows[rows.step == rows.step.max()]
-    is_probe = own.phase == PROBE
-    for what, found in (("the tasks so far", own[~is_probe]), ("the probes", own[is_probe])):
-        if len(found):
-            each = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in found.itertuples())
-            yield f"{found.top1.mean():.1%} on {what}{f' ({each})' if len(found) > 1 else ''}"
+    newest = rows[rows.step == rows.step.max()]
+    is_probe = newest.phase == PROBE
+    for name, tested in (("the tasks so far", newest[~is_probe]), ("the probes", newest[is_probe])):
+        if len(tested):
+            by_task = ", ".join(f"{row.eval_task} {row.top1:.1%}" for row in tested.itertuples())
+            yield f"{tested.top1.mean():.1%} on {name}{f' ({by_task})' if len(tested) > 1 else ''}"
 
 
 def hashes_of_inputs(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, Any]:

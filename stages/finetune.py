@@ -103,8 +103,9 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
 
-    config, row, training = stage.config, stage.row, stage.config.training
-    device, root = set_up_device(config.run.device), stage.layout.root
+    config, row = stage.config, stage.row
+    training, root = config.training, stage.layout.root
+    device = set_up_device(config.run.device)
     require_working(f"methods.{stage.method}", row, root)
     method = build_method(row, root=root)
     stage.phase = "loading the model"
@@ -144,7 +145,7 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
     from gift_core.config.own_code import files_of
 
     teacher = stage.layout.teacher(stage.method, stage.task) / SOURCE  # it has the hash of every file beside it
-    own = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
+    own_code = own_files(stage.layout.root, files_of(stage.config, [stage.method]))
     return {
         "method": stage.method,
         "task": stage.task,
@@ -157,5 +158,5 @@ def _provenance(stage: Stage, start: str, learning_rate_factor: float) -> dict[s
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.row.settings_of("finetune"),
-        **({"own_code": own} if own else {}),
+        **({"own_code": own_code} if own_code else {}),
     }

@@ -35,8 +35,8 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
             write_json(temporary / "start.json", {"taught": "nothing"})
         require_usable_model(stage, clip)
         stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
-        for what, found in clip.origin.items():
-            stage.say(f"{what.replace('_', ' ')}: {found}")
+        for property, value in clip.origin.items():
+            stage.say(f"{property.replace('_', ' ')}: {value}")
         location = model.pretrained or model.name.partition(":")[2]
         path = Path(location).absolute()
         if path.exists() and not any(path.is_relative_to(Path(folder).absolute()) for folder in WATCHED):

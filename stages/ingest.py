@@ -37,8 +37,8 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             choose=choose,
         )
         if not info.counts["train"] and task not in stage.config.evaluation.probes:
-            what = f"params.yaml: sequence: {task} has no training images, so it can only be a probe"
-            raise UserError(f"{what}. Remove its step, and add it to evaluation.probes.")
+            problem = f"params.yaml: sequence: {task} has no training images, so it can only be a probe"
+            raise UserError(f"{problem}. Remove its step, and add it to evaluation.probes.")
         counts = f"{info.counts['train']} training images, {info.counts['test']} test images"
         captions = ", ".join(f"{count:,} {split} captions" for split, count in info.captions.items())
         stage.say(f"{captions or f'{len(info.class_names)} classes'}, {counts}")

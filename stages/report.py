@@ -44,7 +44,8 @@ def retire(stage: Stage, params: Path) -> None:
     """
     if params.absolute() != (stage.layout.root / PARAMS).absolute():
         return
-    layout, config, moves = stage.layout, stage.config, dict[Path, Path]()
+    layout, config = stage.layout, stage.config
+    moves = dict[Path, Path]()
     for location, suffix in ((layout.accuracy, ""), (layout.predictions, ".predictions")):
         current = {location(method, step.task) for method in config.run.methods for step in config.sequence}
         files = sorted(location("method", "task").parent.parent.glob("*/*.parquet"))

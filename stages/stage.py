@@ -198,7 +198,7 @@ def _note(opened: Stage, measured: dict[str, Any]) -> None:
 
     names = {"stage": opened.stage, "method": opened.method, "task": opened.task}
     with suppress(OSError):
-        write_json(opened.layout.timings() / opened.stage / f"{opened.name or opened.stage}.json", names | measured)
+        write_json(opened.layout.timing(opened.stage, opened.method, opened.task), names | measured)
 
 
 @contextmanager

@@ -39,5 +39,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         sources = f"{prompts.source_task.nunique()} sources"
         stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")
         if unknown := captions.unknown_classes({entry.class_name for entry in (*vocabulary, *learned)}):
-            what = f"captions of {plural(len(unknown), 'class')} are not used, because no task until now has that name"
-            stage.say(f"{what}: {first_names(unknown)}")
+            problem = (
+                f"captions of {plural(len(unknown), 'class')} are not used, because no task until now has that name"
+            )
+            stage.say(f"{problem}: {first_names(unknown)}")

@@ -206,6 +206,11 @@ class Config(Section):
     methods: Annotated[dict[str, MethodConfig], Field(min_length=1, max_length=MAX_NAMES)]
     rehearsal: RehearsalConfig | None = None
 
+    @property
+    def used_tasks(self) -> tuple[str, ...]:
+        """The tasks of the sequence, then the probes."""
+        return *(step.task for step in self.sequence), *self.evaluation.probes
+
     def position(self, task: str) -> int:
         """Returns the step (0..T-1) that learns `task`; UserError with the nearest name if the sequence has none."""
         return lookup({step.task: index for index, step in enumerate(self.sequence)}, task, "params.yaml: sequence")

@@ -9,8 +9,6 @@ from pydantic import Field
 
 from gift_core.config.section import MAX_NAMES, Alpha, Count, Section, Text
 
-Tasks = Sequence[tuple[int, int]]  # the training images and classes of each task so far, the step's own last
-
 
 class ReplayOptions(Section):
     """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
@@ -18,12 +16,12 @@ class ReplayOptions(Section):
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     pairs: ClassVar[bool] = False
 
-    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
-        """Returns about how many images and texts the teacher encodes in a step. Without any nothing is replayed.
+    def encoded(self, pairs: int, images: Sequence[int]) -> int:
+        """Returns about how many images the teacher encodes in a step. 0: nothing is replayed.
 
-        `pairs` are generated in a step, `names` are in the base vocabulary.
+        `pairs` are generated in a step. `images` are the training images of each task so far, the step's own last.
         """
-        return 0, 0
+        return 0
 
 
 class NoReplayConfig(ReplayOptions):
@@ -59,9 +57,9 @@ class PairedReplay(TaughtReplay):
     pairs: ClassVar[bool] = True
     fisher: FisherConfig | None = None
 
-    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+    def encoded(self, pairs: int, images: Sequence[int]) -> int:
         """A reference folder counts as the generated pairs of a step."""
-        return pairs, pairs
+        return pairs
 
 
 class SyntheticReplayConfig(PairedReplay):
@@ -71,10 +69,9 @@ class SyntheticReplayConfig(PairedReplay):
     images: Literal["synthetic"]
     keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
 
-    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
-        """The pairs of the step and of those before, and the class names of the vocabulary."""
-        kept = pairs * min(len(tasks), 1 + self.keep_earlier)
-        return kept, kept + names + sum(classes for _, classes in tasks[:-1])
+    def encoded(self, pairs: int, images: Sequence[int]) -> int:
+        """The pairs of the step and of those before."""
+        return pairs * min(len(images), 1 + self.keep_earlier)
 
 
 class ReferenceReplayConfig(PairedReplay):
@@ -104,9 +101,9 @@ class TaskReplayConfig(TaughtReplay):
     images: Literal["task"]
     texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
 
-    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
-        """The images of the task, and its texts."""
-        return tasks[-1][0], getattr(self.texts, "count", tasks[-1][1])
+    def encoded(self, pairs: int, images: Sequence[int]) -> int:
+        """The images of the task."""
+        return images[-1]
 
 
 class ExemplarReplayConfig(TaughtReplay):
@@ -115,9 +112,9 @@ class ExemplarReplayConfig(TaughtReplay):
     images: Literal["exemplars"]
     memory: Count
 
-    def encoded(self, pairs: int, names: int, tasks: Tasks) -> tuple[int, int]:
+    def encoded(self, pairs: int, images: Sequence[int]) -> int:
         """The exemplars and the task before, from which new ones are chosen. The first step has none."""
-        return (self.memory + tasks[-2][0], tasks[-2][1]) if len(tasks) > 1 else (0, 0)
+        return self.memory + images[-2] if len(images) > 1 else 0
 
 
 ReplayConfig = Annotated[

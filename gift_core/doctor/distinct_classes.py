@@ -60,20 +60,18 @@ def require_distinct(project: Project, infos: Mapping[str, TaskInfo], tokenizer:
     config, evaluation = project.config, project.config.evaluation
     if evaluation.protocol == "class_incremental":
         require_distinct_classes([infos[step.task] for step in config.sequence if step.task in infos])
-    own = [info for name, info in infos.items() if not isinstance(config.tasks[name], MiniTaskConfig)]
-    if own and (tokenizer := tokenizer or known_tokenizer(project)):
-        require_distinct_texts(own, probes=evaluation.probes, protocol=evaluation.protocol, tokenizer=tokenizer)
-
-
-def used_tasks(project: Project) -> list[str]:
-    """Returns the tasks of the sequence, then the probes."""
-    return [*(step.task for step in project.config.sequence), *project.config.evaluation.probes]
+    compared = [info for name, info in infos.items() if not isinstance(config.tasks[name], MiniTaskConfig)]
+    if not compared:
+        return
+    tokenizer = tokenizer or known_tokenizer(project)
+    if tokenizer is not None:
+        require_distinct_texts(compared, probes=evaluation.probes, protocol=evaluation.protocol, tokenizer=tokenizer)
 
 
 def ingested(project: Project) -> dict[str, TaskInfo]:
     """Returns what is in the task.json of each task that is used and ingested."""
     infos = {}
-    for name in used_tasks(project):
+    for name in project.config.used_tasks:
         with suppress(ContractError):  # missing, or to be made again
             infos[name] = read_task(Layout(project.root).task(name))
     return infos
@@ -82,7 +80,7 @@ def ingested(project: Project) -> dict[str, TaskInfo]:
 def in_raw_data(project: Project) -> dict[str, TaskInfo]:
     """Returns the classes of each task as `ingest` would write them, where there are sound raw data on this machine."""
     infos, config = {}, project.config
-    for name in used_tasks(project):
+    for name in config.used_tasks:
         if isinstance(row := config.tasks[name], MiniTaskConfig):  # all its images would be made
             continue
         with suppress(GiftError):  # check_data says it, and so does ingest
@@ -101,13 +99,13 @@ def repeated_captions(project: Project, dataset: Dataset) -> dict[str, int]:
 
     Empty for classes, and where the tokenizer is not on this machine.
     """
-    if not dataset.has_captions or not (tokenizer := known_tokenizer(project)):
+    tokenizer = known_tokenizer(project) if dataset.has_captions else None
+    if tokenizer is None:
         return {}
-    splits = {"train": dataset.train, "test": dataset.test}
-    return {
-        split: tokenizer.count_repeated(caption for sample in samples for caption in sample.captions)
-        for split, samples in splits.items()
-    }
+    repeated = {}
+    for split, samples in {"train": dataset.train, "test": dataset.test}.items():
+        repeated[split] = tokenizer.count_repeated(caption for sample in samples for caption in sample.captions)
+    return repeated
 
 
 def known_tokenizer(project: Project) -> Tokenizer | None:
@@ -140,6 +138,6 @@ def _is_of(folder: Path, project: Project) -> bool:
     """Whether the imported model in the folder is that of params.yaml."""
     model = project.config.model
     with suppress(GiftError):
-        found = read_provenance(folder)
-        return (found.get("name"), found.get("pretrained")) == (model.name, model.pretrained)
+        source = read_provenance(folder)
+        return (source.get("name"), source.get("pretrained")) == (model.name, model.pretrained)
     return False

@@ -43,9 +43,14 @@ def check_environment() -> Iterator[Finding]:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
 
 
-MACHINE, EXPERIMENT, MODELS, DATA, DEVICE, MEMORY, TIME, SHARING = (
-    "This machine", "The experiment", "Models", "Data", "Device", "Memory and disk", "Time", "DVC and its remote",
-)  # fmt: skip
+MACHINE = "This machine"
+EXPERIMENT = "The experiment"
+MODELS = "Models"
+DATA = "Data"
+DEVICE = "Device"
+MEMORY = "Memory and disk"
+TIME = "Time"
+SHARING = "DVC and its remote"
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
     (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
     (DATA, check_data), (DATA, check_classes), (DATA, check_reference),
@@ -72,7 +77,8 @@ def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     The groups are in the order in which they are mended: without a valid params.yaml, the rest is a guess.
     The second text is empty if all is well.
     """
-    problems, warnings = ([each for each in findings if each.mark == mark] for mark in ("fail", "warn"))
+    problems = [finding for finding in findings if finding.mark == "fail"]
+    warnings = [finding for finding in findings if finding.mark == "warn"]
     ok = len(findings) - len(problems) - len(warnings)
     counts = f"{plural(len(problems), 'problem')}, {plural(len(warnings), 'warning')}, {ok} ok"
     first = next(iter([*problems, *warnings]), None)
@@ -86,8 +92,8 @@ def examine_experiment(root: Path, preset: Path | None, groups: set[str], quick:
         params = root / "params.yaml"
         config = load_config(params) if preset is None else parse_config(complete_text(preset), preset.name)
     except GiftError as error:
-        what = str(error).replace("params.yaml: ", "")  # the subject of the finding
-        yield Finding(name, "fail", what, "Or choose a preset: gift presets.", EXPERIMENT)
+        fault = str(error).replace("params.yaml: ", "")  # the subject of the finding
+        yield Finding(name, "fail", fault, "Or choose a preset: gift presets.", EXPERIMENT)
         return
     project = Project(root, config, is_active=preset is None, quick=quick)
     steps, methods = len(config.sequence), len(config.run.methods)
@@ -97,8 +103,8 @@ def examine_experiment(root: Path, preset: Path | None, groups: set[str], quick:
     else:
         yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
     if not config.evaluation.probes and not quick:
-        what, remedy = "nothing measures what the model forgets of everything else", f"{ADD_TASK} --probe"
-        yield Finding("probes", "info", what, f"Add a task that no step learns: {remedy}", EXPERIMENT)
+        gap = "nothing measures what the model forgets of everything else"
+        yield Finding("probes", "info", gap, f"Add a task that no step learns: {ADD_TASK} --probe", EXPERIMENT)
     for group, check in CHECKS:
         if group in groups:
             yield from _guarded(check.__name__.removeprefix("check_"), group, partial(check, project))
@@ -111,5 +117,5 @@ def _guarded(subject: str, group: str, run: Callable[[], Iterable[Finding]]) -> 
     except GiftError as error:
         yield Finding(subject, "fail", str(error), group=group)
     except Exception as error:  # drivers, the hub or a broken installation can raise anything
-        what = f"the check crashed ({type(error).__name__}: {error})"
-        yield Finding(subject, "fail", what, "Please report this.", group)
+        crash = f"the check crashed ({type(error).__name__}: {error})"
+        yield Finding(subject, "fail", crash, "Please report this.", group)

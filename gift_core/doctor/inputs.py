@@ -125,7 +125,8 @@ def check_clip(project: Project) -> Iterator[Finding]:
             size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
             yield Finding("model", "ok", f"{path}{size}")
     elif not project.quick:
-        repository, address, files = location, "", tuple[str, ...](CACHED_WEIGHTS)
+        repository, address = location, ""
+        files: tuple[str, ...] = CACHED_WEIGHTS
         if not kind:
             import open_clip
 
@@ -148,7 +149,8 @@ def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
     rows = project.config.methods
     names = [name for name in project.config.run.methods if rows[name].trains or rows[name].layer_decay]
-    if not names or (config := model_config_of(project)) is None:
+    config = model_config_of(project) if names else None
+    if config is None:
         return
     from gift_core.method.methods import build_method
     from gift_core.method.training.loop import require_trainable
@@ -187,7 +189,8 @@ def check_own_code(project: Project) -> Iterator[Finding]:
 
     for name in project.config.run.methods:
         row, key = project.config.methods[name], f"methods.{name}"
-        if not (names := [f"{own.file}: {own.name}" for own in own_code(key, row)]):
+        names = [f"{code.file}: {code.name}" for code in own_code(key, row)]
+        if not names:
             continue
         try:
             require_working(key, row, project.root)
@@ -207,8 +210,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
 
     filters = project.config.generator.filters
     if filters is not None and not (project.root / filters.local_scorer).exists():
-        found = f"there is no {filters.local_scorer}"
-        yield Finding("generator.filters.scorer.name", "fail", found, "Correct the path, or put the model there.")
+        problem = f"there is no {filters.local_scorer}"
+        yield Finding("generator.filters.scorer.name", "fail", problem, "Correct the path, or put the model there.")
     check_lora(project.config.generator.lora, project.root)
     folder, name = pipeline_folder(project), project.config.generator.pipeline
     if folder is None:
@@ -225,14 +228,14 @@ def check_generator(project: Project) -> Iterator[Finding]:
         yield Finding("generator", "ok", f"{name}, {byte_size(sum(file.stat().st_size for file in files))} of weights")
 
 
-def download_finding(subject: str, what: str) -> Finding:
+def download_finding(subject: str, source: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
     if (problem := download_problem(timeout=3.0)) is None:
-        return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
+        return Finding(subject, "ok", f"{source} is not on this machine yet, and {constants.ENDPOINT} answers")
     remedy = f"{problem[1]}, or {BY_HAND[subject]}."
-    return Finding(subject, "fail", f"{what} is not on this machine, and {problem[0]}", remedy)
+    return Finding(subject, "fail", f"{source} is not on this machine, and {problem[0]}", remedy)
 
 
 def check_data(project: Project) -> Iterator[Finding]:
@@ -247,8 +250,8 @@ def check_data(project: Project) -> Iterator[Finding]:
     for raw in data_in_use(config, root=project.root):
         subject = f"data {raw.name}"
         if not raw.path.is_dir() or not any(raw.path.iterdir()):
-            found = f"{raw.path} is empty" if raw.path.is_dir() else f"there is no {raw.path}"
-            yield Finding(subject, "fail", found, _remedy_of_missing(project, raw))
+            problem = f"{raw.path} is empty" if raw.path.is_dir() else f"there is no {raw.path}"
+            yield Finding(subject, "fail", problem, _remedy_of_missing(project, raw))
             continue
         if project.quick:
             continue

@@ -6,7 +6,7 @@ Without a measurement that holds, one line says how to get it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,32 +14,18 @@ from typing import TYPE_CHECKING
 import psutil
 
 from gift_core.doctor.finding import Finding, Mark, Project
-from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs, whole_seconds
+from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs
 from gift_core.doctor.storage import NO_SPACE, cache_folders
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration, plural
+from gift_core.stage_facts import STAGES, facts_of
 
 if TYPE_CHECKING:
     import torch
 
 LONG, TOO_LONG = 12 * 3600, 24 * 3600  # seconds, on a CPU
-BRIEF = ("import_model", "write_vocabulary", "write_prompts", "report", "check")  # one row in tables
-KINDS = {  # of artifacts: the types of stages that write them
-    "tasks": ("ingest",), "shards": ("synthesize",), "teachers": ("teach",),
-    "models": ("finetune", "evaluate", "import_model"),
-}  # fmt: skip
-SHORTER = {  # the settings that decide how long the stages of a type take
-    "ingest": "shots or classes of the tasks",
-    "synthesize": "generator.steps or prompts.images_per_task",
-    "finetune": "training.iterations or training.batch_size",
-    "evaluate": "evaluation.max_images (empty: all test images)",
-}
-SMALLER = {  # and how much memory
-    "synthesize": "a lower generator.batch_size, or generator.memory: {vae_slicing: true, offload: model, ...}",
-    "evaluate": "a lower evaluation.batch_size",
-}
-SMALLER_TRAINING = "training.micro_batch_size: 16, or training.gradient_checkpointing: true"
+OTHER_STAGES = "other stages"  # one row in tables: those that take no time and no memory worth a row
 INSTEAD = "Run it on a GPU, or on several machines (docs/full_size.md). {} To run it here all the same: dvc repro."
 # Of presets that were measured at full size elsewhere (docs/full_size.md).
 KNOWN = "It takes up to 27.5 GB of GPU memory, 161 GB of disk with the cache, and hours (docs/full_size.md)"
@@ -69,23 +55,36 @@ def memory_of(device: torch.device) -> DeviceMemory:
     return DeviceMemory("the CPU", memory.total, memory.available)
 
 
-def kind_of(stage: str) -> str:
-    """Returns what a stage is counted as in tables: all of BRIEF are one row."""
-    return "other stages" if stage in BRIEF else stage
-
-
 def by_kind(needs: Sequence[StageNeeds]) -> dict[str, list[StageNeeds]]:
     """Returns the stages of each kind, in the order of the pipeline."""
     kinds: dict[str, list[StageNeeds]] = {}
-    for each in needs:
-        kinds.setdefault(kind_of(each.stage), []).append(each)
-    rest = kinds.pop("other stages", [])
-    return {**kinds, **({"other stages": rest} if rest else {})}
+    others: list[StageNeeds] = []
+    for stage in needs:
+        facts = facts_of(stage.stage)
+        if facts.computes or facts.less_time:
+            kinds.setdefault(stage.stage, []).append(stage)
+        else:
+            others.append(stage)
+    return kinds | {OTHER_STAGES: others} if others else kinds
 
 
-def is_made(layout: Layout, needs: StageNeeds) -> bool:
-    """Whether the output of a stage is there."""
-    stage, method, task = needs.key
+def seconds_of(stages: Iterable[StageNeeds]) -> float:
+    """Returns the time of the stages, one after another."""
+    return sum(stage.seconds for stage in stages)
+
+
+def gpu_seconds_of(stages: Iterable[StageNeeds]) -> float:
+    """Returns the time of those that use a GPU."""
+    return seconds_of(stage for stage in stages if stage.uses_gpu)
+
+
+def left_to_run(needs: Sequence[StageNeeds], project: Project) -> list[StageNeeds]:
+    """Returns the stages whose output is not there. For a preset that is not active, all."""
+    layout = Layout(project.root)
+    return [stage for stage in needs if not (project.is_active and _is_made(layout, *stage.key))]
+
+
+def _is_made(layout: Layout, stage: str, method: str, task: str) -> bool:
     outputs = {
         "import_model": layout.pretrained(),
         "ingest": layout.task(task) / "task.json",
@@ -116,9 +115,9 @@ def check_device(project: Project) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("training.processes", "fail", str(error))
     if in_half and device.type == "cpu":
-        what = "generator.dtype is float16, which is very slow on a CPU: such an experiment takes days"
+        slow = "generator.dtype is float16, which is very slow on a CPU: such an experiment takes days"
         remedy = "Use a GPU, or try photos on a CPU (gift use laptop), or the miniature (gift use mini)."
-        yield Finding("device", "warn", what, remedy)
+        yield Finding("device", "warn", slow, remedy)
 
 
 def check_memory(project: Project) -> Iterator[Finding]:
@@ -132,21 +131,24 @@ def check_memory(project: Project) -> Iterator[Finding]:
     device = memory_of(resolve_device(project.config.run.device))
     machine = memory_of(resolve_device("cpu"))
     for kind, stages in by_kind(whole_needs(measured, project)).items():
-        for where, memory in (("gpu", device), ("process", machine)):
-            held = [each for each in stages if where in each.peaks and (where == "gpu" or not each.uses_gpu)]
-            if held:
-                yield _memory_finding(kind, max(held, key=lambda each: each.peaks[where]), where, memory, since)
+        on_gpu = [stage for stage in stages if stage.uses_gpu]
+        if on_gpu:
+            yield _memory_finding(kind, max(on_gpu, key=lambda stage: stage.peak), device, since)
+        elsewhere = [stage for stage in stages if not stage.uses_gpu]
+        if elsewhere:
+            yield _memory_finding(kind, max(elsewhere, key=lambda stage: stage.peak), machine, since)
 
 
-def _memory_finding(kind: str, largest: StageNeeds, where: str, memory: DeviceMemory, since: str) -> Finding:
-    peak, name = largest.peaks[where], " ".join(each for each in largest.key if each)
-    found = f"up to {byte_size(peak)} ({name}); {memory.name} has {byte_size(memory.total)}, "
-    found += f"{byte_size(memory.free)} free; {since}"
+def _memory_finding(kind: str, largest: StageNeeds, memory: DeviceMemory, since: str) -> Finding:
+    peak, name = largest.peak, " ".join(filter(None, largest.key))
+    needs = f"up to {byte_size(peak)} ({name}); {memory.name} has {byte_size(memory.total)}, "
+    needs += f"{byte_size(memory.free)} free; {since}"
     if peak <= memory.free:
-        return Finding(f"memory of {kind}", "ok", found)
+        return Finding(f"memory of {kind}", "ok", needs)
     mark: Mark = "warn" if peak <= memory.total else "fail"
-    remedy = f"Set {SMALLER.get(largest.stage, SMALLER_TRAINING)}, and rehearse again. See docs/memory.md."
-    return Finding(f"memory of {kind}", mark, found, remedy)
+    settings = facts_of(largest.stage).less_memory
+    remedy = f"Change params.yaml, in this order: {settings}. Then rehearse again. See docs/memory.md."
+    return Finding(f"memory of {kind}", mark, needs, remedy if settings else "Close other programs that use it.")
 
 
 def check_time(project: Project) -> Iterator[Finding]:
@@ -159,27 +161,28 @@ def check_time(project: Project) -> Iterator[Finding]:
             known = KNOWN if project.config.experiment in KNOWN_PRESETS else ""
             yield Finding("time", "info", since, known)
         return
-    needs, layout = whole_needs(measured, project), Layout(project.root)
-    total = sum(each.seconds for each in needs)
-    left = sum(each.seconds for each in needs if not is_made(layout, each)) if project.is_active else total
+    needs = whole_needs(measured, project)
     kinds = by_kind(needs)
+    total, on_gpu = seconds_of(needs), gpu_seconds_of(needs)
+    left = seconds_of(left_to_run(needs, project))
     if not project.quick:
         for kind, stages in kinds.items():
-            seconds = sum(each.seconds for each in stages)
-            yield Finding(f"time of {kind}", "info", f"{duration(seconds)} ({plural(len(stages), 'stage')})")
-    on_gpu = sum(each.seconds for each in needs if each.uses_gpu)
-    found = f"about {duration(total)} on {measured.device} from scratch"
-    found += f", {duration(on_gpu)} of them with the GPU" if on_gpu else ""
+            yield Finding(f"time of {kind}", "info", f"{duration(seconds_of(stages))} ({plural(len(stages), 'stage')})")
+    times = f"about {duration(total)} on {measured.device} from scratch"
+    times += f", {duration(on_gpu)} of them with the GPU" if on_gpu else ""
     if left != total:
-        found += f"; {duration(left)} are left" if left else "; every stage has its output"
-    found += f"; {since}"
+        times += f"; {duration(left)} are left" if left else "; every stage has its output"
+    times += f"; {since}"
     if not on_gpu and left > LONG:
-        longest = max(SHORTER, key=lambda stage: sum(each.seconds for each in kinds.get(stage, ())))
-        shorter = f"{longest} takes longest: lower {SHORTER[longest]}."
-        too_long = left > TOO_LONG
-        yield Finding("time", "fail" if too_long else "warn", found, INSTEAD.format(shorter) if too_long else shorter)
+        shortened = [stage for stage, facts in STAGES.items() if facts.less_time]
+        longest = max(shortened, key=lambda stage: seconds_of(kinds.get(stage, ())))
+        shorter = f"{longest} takes longest: lower {facts_of(longest).less_time}."
+        if left > TOO_LONG:
+            yield Finding("time", "fail", times, INSTEAD.format(shorter))
+        else:
+            yield Finding("time", "warn", times, shorter)
     elif not project.quick:
-        yield Finding("time", "ok", found)
+        yield Finding("time", "ok", times)
 
 
 def check_disk(project: Project) -> Iterator[Finding]:
@@ -191,13 +194,15 @@ def check_disk(project: Project) -> Iterator[Finding]:
     if measured is None:
         yield Finding("disk", "info", f"{byte_size(shutil.disk_usage(project.root).free)} free; {since}")
         return
-    needs, layout = whole_needs(measured, project), Layout(project.root)
-    sizes = dict.fromkeys(KINDS, 0)
-    for kind, stages in KINDS.items():
-        sizes[kind] += sum(each.bytes for each in needs if each.stage in stages)
+    needs = whole_needs(measured, project)
+    sizes = {facts.writes: 0 for facts in STAGES.values() if facts.writes}
+    for stage in needs:
+        artifact = facts_of(stage.stage).writes
+        if artifact:
+            sizes[artifact] += stage.bytes
     parts = ", ".join(f"{name} {byte_size(size)}" for name, size in sizes.items())
     yield Finding("disk", "info", f"artifacts: {byte_size(sum(sizes.values()))} ({parts}); {since}")
-    missing = sum(each.bytes for each in needs if not (project.is_active and is_made(layout, each)))
+    missing = sum(stage.bytes for stage in left_to_run(needs, project))
     for folders in cache_folders(project.root).values():
         yield _disk_finding(folders, len(folders) * missing)
 
@@ -205,19 +210,7 @@ def check_disk(project: Project) -> Iterator[Finding]:
 def _disk_finding(folders: Sequence[Path], needed: int) -> Finding:
     free = shutil.disk_usage(folders[0]).free
     share = f"{needed / max(free, 1):.0%}" if needed <= free else "more than all"
-    found = f"{byte_size(needed)} still to be written at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
-    mark: Mark = "fail" if free < needed else "warn" if 10 * free < 11 * needed else "ok"
-    return Finding("disk", mark, found, NO_SPACE if mark == "fail" else "")
-
-
-def stage_times(project: Project) -> dict[Path, float]:
-    """Returns {file with the run time of a stage: the seconds that it takes by the measurement}, {} without one."""
-    measured, _ = valid_measurement(project)
-    if measured is None:
-        return {}
-    times = {}
-    for row in measured.stages:
-        name = "-".join(part for part in (row["method"], row["task"]) if part) or row["stage"]
-        file = Layout(project.root).timings() / row["stage"] / f"{name}.json"
-        times[file] = whole_seconds(row, measured, project)
-    return times
+    space = f"{byte_size(needed)} still to be written at {folders[0].resolve()}, {share} of the {byte_size(free)} free"
+    if free < needed:
+        return Finding("disk", "fail", space, NO_SPACE)
+    return Finding("disk", "warn" if 10 * free < 11 * needed else "ok", space)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gift_core.config.experiment import Config
-from gift_core.datasets.captions import base_vocabulary
 from gift_core.doctor.finding import Project
 from gift_core.doctor.inputs import model_config_of
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
+from gift_core.stage_facts import STAGES
 from gift_core.untrusted import read_json_file
 
 ITERATIONS = 3  # of a rehearsed training. The first warms up
@@ -27,19 +28,18 @@ AMOUNTS = {  # the settings that say how much work there is. A measurement holds
     "prompts": ("images_per_task",),
     "evaluation": ("max_images",),
 }
-OF_METHODS = ("teach", "finetune", "evaluate")
 STAGE_SECONDS, START_SECONDS = 1.2, 8.0  # of a rehearsed stage, in a fork server and without one
 
 
 def reduced(params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of params.yaml with little work, and all that decides whether a stage fails or fits."""
-    training, evaluation, prompts = params["training"], params["evaluation"], params["prompts"]
+    training, prompts = params["training"], params["prompts"]
     iterations = min(ITERATIONS, training["iterations"])
     pairs = min(prompts["images_per_task"], max(FEWEST_PAIRS, params["generator"]["batch_size"]))
     warmup = min(1, iterations - 1, training["warmup_iterations"])
     images = {
         "train_images": iterations * training["batch_size"],
-        "test_images": 2 * evaluation["batch_size"],  # the first batch warms up
+        "test_images": 2 * params["evaluation"]["batch_size"],  # the first batch warms up
     }
     return {
         **params,
@@ -82,6 +82,11 @@ class StageNeeds:
         """Whether torch has computed on a GPU."""
         return "gpu" in self.peaks
 
+    @property
+    def peak(self) -> int:
+        """The peak of the memory that counts: the GPU's, if it uses one. 0 if it was not measured."""
+        return self.peaks.get("gpu" if self.uses_gpu else "process", 0)
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -112,7 +117,8 @@ class Measurement:
 
     def changed(self, config: Config) -> list[str]:
         """Returns what has changed of the settings that decide: "training", "methods.gift", ..."""
-        now, changed = deciding(config, self.methods, self.tasks), list[str]()
+        now = deciding(config, self.methods, self.tasks)
+        changed = list[str]()
         for name, then in self.settings.items():
             if name in ("methods", "tasks"):
                 changed += [f"{name}.{row}" for row in then if then[row] != now[name][row]]
@@ -122,7 +128,7 @@ class Measurement:
 
     def missing(self, config: Config) -> list[str]:
         """Returns the methods and tasks of the experiment that were not rehearsed."""
-        used = (*config.run.methods, *(step.task for step in config.sequence), *config.evaluation.probes)
+        used = (*config.run.methods, *config.used_tasks)
         return [name for name in used if name not in (*self.methods, *self.tasks)]
 
 
@@ -137,24 +143,26 @@ def read_measurement(root: Layout) -> Measurement | None:
 
 def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     """Returns the measurement, if it holds for the experiment, and since when; or else what there is to do."""
-    found = read_measurement(Layout(project.root))
-    preset = "" if project.is_active else f" --preset {project.config.experiment}"
-    remedy = f"gift rehearse{preset}"
+    config = project.config
+    remedy = "gift rehearse" if project.is_active else f"gift rehearse --preset {config.experiment}"
     if not project.quick:  # it looks for a GPU
-        remedy += f" (about {expected_minutes(project.config)})"
-    if found is None:
+        remedy += f" (about {expected_minutes(config)})"
+    measured = read_measurement(Layout(project.root))
+    if measured is None:
         return None, f"not measured: {remedy}"
-    if changed := found.changed(project.config):
-        return None, f"not measured since {first_names(changed)} changed in params.yaml ({found.date}): {remedy}"
-    missing = found.missing(project.config)
+    changed = measured.changed(config)
+    if changed:
+        return None, f"not measured since {first_names(changed)} changed in params.yaml ({measured.date}): {remedy}"
+    missing = measured.missing(config)
     without = f", without {first_names(missing)}" if missing else ""
-    return found, f"measured {found.date}{without}"
+    return measured, f"measured {measured.date}{without}"
 
 
 def expected_minutes(config: Config) -> str:
     """Returns "2 min": about how long a rehearsal takes, by the number of its stages."""
-    count = 4 + len(config.tasks) + len(config.evaluation.probes)
-    count += len(config.sequence) * (2 + len(OF_METHODS) * len(config.run.methods))
+    of_methods = sum(facts.of_methods for facts in STAGES.values())
+    of_step = 2 + of_methods * len(config.run.methods)  # write_prompts, synthesize
+    count = 4 + len(config.tasks) + len(config.evaluation.probes) + len(config.sequence) * of_step
     return f"{max(1, round(count * stage_seconds(config) / 60))} min"
 
 
@@ -169,76 +177,93 @@ def stage_seconds(config: Config) -> float:
 
 def whole_needs(measured: Measurement, project: Project) -> list[StageNeeds]:
     """Returns what each rehearsed stage takes with all the work that the settings ask for."""
-    images = images_of(measured)
-    needs = []
-    for row in measured.stages:
-        factors = [_factor(row, loop["of"], images, project) for loop in row["loops"]]
-        growth = row["images"]["of_bytes"] if row["stage"] == "ingest" else max(factors, default=1.0)
-        grows = row["bytes"] - row["fixed_bytes"] if row["stage"] in ("ingest", "synthesize", "teach") else 0
-        size = int(row["bytes"] + (growth - 1) * grows)
-        key = row["stage"], row["method"], row["task"]
-        cached = _cached_bytes(row, images, project)
-        peaks = {**row["peak_bytes"], "process": row["peak_bytes"].get("process", 0) + cached}
-        needs.append(StageNeeds(*key, whole_seconds(row, measured, project), size, peaks))
-    return needs
+    whole = _Whole(measured, project)
+    return [
+        StageNeeds(row["stage"], row["method"], row["task"], whole.seconds(row), whole.size(row), whole.peaks(row))
+        for row in measured.stages
+    ]
 
 
-def images_of(measured: Measurement) -> dict[str, dict[str, Any]]:
-    """Returns by task how many images there are of each split, and how many of them were rehearsed."""
-    return {row["task"]: row["images"] for row in measured.stages if row["stage"] == "ingest"}
+def stage_times(project: Project) -> dict[Path, float]:
+    """Returns {file with the run time of a stage: the seconds that it takes by the measurement}, {} without one.
+
+    It imports no torch: the process that asks only starts a stage.
+    """
+    measured, _ = valid_measurement(project)
+    if measured is None:
+        return {}
+    whole, layout = _Whole(measured, project), Layout(project.root)
+    rows = measured.stages
+    return {layout.timing(row["stage"], row["method"], row["task"]): whole.seconds(row) for row in rows}
 
 
-def whole_seconds(row: Mapping[str, Any], measured: Measurement, project: Project) -> float:
-    """Returns the time of a stage with all its work, and with what Python and DVC take for it."""
-    images = images_of(measured)
-    factors = [_factor(row, loop["of"], images, project) for loop in row["loops"]]
-    pairs = zip(factors, row["loops"], strict=True)
-    more = sum((factor - 1) * loop["count"] * loop["unit_seconds"] for factor, loop in pairs)
-    return float(row["seconds"] + measured.overhead + max(0.0, more))
+class _Whole:
+    """The stages of a rehearsal with all their work: each row of Measurement.stages grows with the units of its loops.
 
+    A factor says how many times as many units there are in the experiment as in the rehearsal.
+    """
 
-def _cached_bytes(row: Mapping[str, Any], images: Mapping[str, Any], project: Project) -> int:
-    """The pixels that a stage keeps in memory of the images that were not rehearsed (gift_core.clip.images)."""
-    split = {"finetune": "train", "evaluate": "test"}.get(row["stage"])
-    config = model_config_of(project)
-    if split is None or config is None:
-        return 0
-    from gift_core.clip.batches import CACHED_SIDE
-    from gift_core.clip.images import CACHE_BYTES
+    def __init__(self, measured: Measurement, project: Project) -> None:
+        self.measured, self.project = measured, project
+        self.config = project.config
+        few = reduced(project.config.model_dump(mode="json"))
+        self.iterations, self.pairs = few["training"]["iterations"], few["prompts"]["images_per_task"]
+        self.images = {row["task"]: row["images"] for row in measured.stages if row["stage"] == "ingest"}
 
-    found, training = images[row["task"]], project.config.training
-    seen = min(found[split], training.iterations * training.batch_size) if split == "train" else found[split]
-    side = config["vision_cfg"]["image_size"] * (CACHED_SIDE if split == "train" else 1)
-    return min(CACHE_BYTES, int(max(0, seen - found[f"few_{split}"]) * 3 * side**2))
+    def seconds(self, row: Mapping[str, Any]) -> float:
+        """The time of a stage, with what Python and DVC take for it."""
+        more = [(self._factor(row, loop["of"]) - 1) * loop["count"] * loop["unit_seconds"] for loop in row["loops"]]
+        return float(row["seconds"] + self.measured.overhead + max(0.0, sum(more)))
 
+    def size(self, row: Mapping[str, Any]) -> int:
+        """The bytes that a stage writes. Models do not grow."""
+        factor = 1.0
+        if row["stage"] == "ingest":
+            factor = row["images"]["of_bytes"]
+        elif row["stage"] in ("synthesize", "teach"):
+            factor = max((self._factor(row, loop["of"]) for loop in row["loops"]), default=1.0)
+        return int(row["bytes"] + (factor - 1) * (row["bytes"] - row["fixed_bytes"]))
 
-def _factor(row: Mapping[str, Any], loop: str, images: Mapping[str, Any], project: Project) -> float:
-    """How many times as many units the loop of a stage has in the experiment as in the rehearsal."""
-    config, stage, task = project.config, row["stage"], row["task"]
-    few = reduced(config.model_dump(mode="json"))
-    if stage == "ingest":
-        found = images[task]
-        return float((found["train"] + found["test"]) / max(1, found["few_train"] + found["few_test"]))
-    if stage == "synthesize":
-        return float(config.prompts.images_per_task / few["prompts"]["images_per_task"])
-    if stage == "finetune":
-        return float(config.training.iterations / few["training"]["iterations"])
-    if stage == "teach" and loop != "vocabulary":  # of class names, which are the same
-        return _teaching_factor(row, images, project, pairs=few["prompts"]["images_per_task"])
-    if stage in ("evaluate", "probe") and (tested := images.get(loop.removesuffix(" images"))):
-        most = config.evaluation.max_images or tested["test"]
-        return float(min(most, tested["test"]) / max(1, min(most, tested["few_test"])))
-    return 1.0
+    def peaks(self, row: Mapping[str, Any]) -> dict[str, int]:
+        """The peaks of memory. The process also keeps pixels of the images that were not rehearsed."""
+        peaks = {"process": 0, **row["peak_bytes"]}
+        split = {"finetune": "train", "evaluate": "test"}.get(row["stage"])
+        model = model_config_of(self.project) if split else None
+        if split is None or model is None:
+            return peaks
+        from gift_core.clip.batches import CACHED_SIDE
+        from gift_core.clip.images import CACHE_BYTES
 
+        images, side = self.images[row["task"]], model["vision_cfg"]["image_size"]
+        seen = images[split]
+        if split == "train":
+            seen = min(seen, self.config.training.iterations * self.config.training.batch_size)
+            side *= CACHED_SIDE
+        cached = min(CACHE_BYTES, int(max(0, seen - images[f"few_{split}"]) * 3 * side**2))
+        return peaks | {"process": peaks["process"] + cached}
 
-def _teaching_factor(row: Mapping[str, Any], images: Mapping[str, Any], project: Project, *, pairs: int) -> float:
-    """How many times as many images the teacher encodes. The kind of replay knows it."""
-    config = project.config
-    order = [step.task for step in config.sequence if step.task in images]
-    before = order[: order.index(row["task"]) + 1]
-    replay, names = config.methods[row["method"]].replay, 0
-    with suppress(UserError):  # write_vocabulary says so
-        names = len(base_vocabulary(config.prompts.base_vocabulary, project.root))
-    whole, _ = replay.encoded(config.prompts.images_per_task, names, [(images[task]["train"], 0) for task in before])
-    few, _ = replay.encoded(pairs, names, [(images[task]["few_train"], 0) for task in before])
-    return whole / few if few else 1.0
+    def _factor(self, row: Mapping[str, Any], loop: str) -> float:
+        stage = row["stage"]
+        if stage == "ingest":
+            images = self.images[row["task"]]
+            return float((images["train"] + images["test"]) / max(1, images["few_train"] + images["few_test"]))
+        if stage == "synthesize":
+            return float(self.config.prompts.images_per_task / self.pairs)
+        if stage == "finetune":
+            return float(self.config.training.iterations / self.iterations)
+        if stage == "teach" and loop != "vocabulary":  # of class names, which are the same
+            return self._factor_of_teaching(row)
+        tested = self.images.get(loop.removesuffix(" images"))
+        if stage in ("evaluate", "probe") and tested:
+            most = self.config.evaluation.max_images or tested["test"]
+            return float(min(most, tested["test"]) / max(1, min(most, tested["few_test"])))
+        return 1.0
+
+    def _factor_of_teaching(self, row: Mapping[str, Any]) -> float:
+        """How many times as many images the teacher encodes. The kind of replay knows it."""
+        replay = self.config.methods[row["method"]].replay
+        order = [step.task for step in self.config.sequence if step.task in self.images]
+        so_far = [self.images[task] for task in order[: order.index(row["task"]) + 1]]
+        few = replay.encoded(self.pairs, [images["few_train"] for images in so_far])
+        whole = replay.encoded(self.config.prompts.images_per_task, [images["train"] for images in so_far])
+        return whole / few if few else 1.0

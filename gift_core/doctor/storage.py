@@ -54,7 +54,7 @@ def cache_folders(root: Path) -> dict[int, list[Path]]:
     cache = repository / settings.get("cache.dir", "cache")
     by_disk: dict[int, list[Path]] = {}
     for path in [root] if cache_type in LINKS else [root, cache]:
-        folder = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+        folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
         by_disk.setdefault(folder.stat().st_dev, []).append(folder)
     return by_disk
 
@@ -81,8 +81,8 @@ def check_dvc(root: Path) -> Iterator[Finding]:
     except FileNotFoundError:
         pass
     except ValueError:
-        found = f"its list of running stages, {RUNNING}, is damaged (a second Ctrl-C does that), so dvc repro fails"
-        yield Finding("dvc", "fail", found, f"If nothing runs here, remove it: rm {RUNNING}")
+        damage = f"its list of running stages, {RUNNING}, is damaged (a second Ctrl-C does that), so dvc repro fails"
+        yield Finding("dvc", "fail", damage, f"If nothing runs here, remove it: rm {RUNNING}")
     yield check_remote(root, settings)
 
 
@@ -108,8 +108,8 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     if scheme in ("http", "https") and re.search(r": (403|404|405), message=", reason):
         return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
     if "does not exist" in reason and scheme not in ("http", "https"):
-        what = f"{name}: there is nothing at {address} yet"
-        return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
+        absent = f"{name}: there is nothing at {address} yet"
+        return Finding("dvc remote", "warn", absent, "If the address is right, the first dvc push creates it.")
     return Finding("dvc remote", "fail", f"{at}: {reason}", way_on)
 
 
@@ -119,27 +119,27 @@ def check_bucket(name: str, settings: Mapping[str, str]) -> Finding:
     `settings` are DVC's: {"remote.store.url": "s3://bucket/gift", "remote.store.endpointurl": ...}.
     """
     start = f"remote.{name}."
-    own = {key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)}
-    what = f"{name} ({own['url']})"
+    remote = {key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)}
+    tried = f"{name} ({remote['url']})"
     try:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        return Finding("dvc remote", "fail", f"{what} {NO_PACKAGE}", "Run: make setup EXTRAS=s3")
+        return Finding("dvc remote", "fail", f"{tried} {NO_PACKAGE}", "Run: make setup EXTRAS=s3")
     try:
-        client, credentials = _s3_client(own)
+        client, credentials = _s3_client(remote)
         server = client.meta.endpoint_url
-        what += f": tried {server} with {credentials}"
-        bucket, _, prefix = own["url"].removeprefix("s3://").partition("/")
+        tried += f": tried {server} with {credentials}"
+        bucket, _, prefix = remote["url"].removeprefix("s3://").partition("/")
         answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix.rstrip('/')}/".lstrip("/"), MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
         remedy = remedy_of(f"{type(error).__name__}: {error}")
         if region := getattr(error, "response", {}).get("Error", {}).get("Region"):
-            remedy = f"Next: gift remote {own['url']} --region {region}"
-        elif ".amazonaws.com" in what or remedy in ("", NETWORK_FAILS):
+            remedy = f"Next: gift remote {remote['url']} --region {region}"
+        elif ".amazonaws.com" in tried or remedy in ("", NETWORK_FAILS):
             remedy = f"{remedy} {OTHER_SERVER}".lstrip()
-        return Finding("dvc remote", "fail", f"{what}: {' '.join(str(error).split()).rstrip('.')}", remedy)
-    found = f"{name} ({own['url']} at {server}) answers"
-    return Finding("dvc remote", "ok", found, "" if answer.get("KeyCount") else EMPTY)
+        return Finding("dvc remote", "fail", f"{tried}: {' '.join(str(error).split()).rstrip('.')}", remedy)
+    answering = f"{name} ({remote['url']} at {server}) answers"
+    return Finding("dvc remote", "ok", answering, "" if answer.get("KeyCount") else EMPTY)
 
 
 def remedy_of(error: str) -> str:
@@ -147,29 +147,32 @@ def remedy_of(error: str) -> str:
     return next((remedy for pattern, remedy in REMEDIES if re.search(pattern, error)), "")
 
 
-def _s3_client(own: Mapping[str, str]) -> tuple[Any, str]:
+def _s3_client(remote: Mapping[str, str]) -> tuple[Any, str]:
     """Returns a client with the settings of a remote, and where its credentials are from."""
     from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.session import Session
 
-    session, is_public = Session(profile=own.get("profile")), own.get("allow_anonymous_login", "").lower() == "true"
-    verify = own.get("ssl_verify", "")  # a truth value, or the path of a certificate
-    if "credentialpath" in own:
-        session.set_config_variable("credentials_file", own["credentialpath"])
+    session = Session(profile=remote.get("profile"))
+    is_public = remote.get("allow_anonymous_login", "").lower() == "true"
+    verify = remote.get("ssl_verify", "")  # a truth value, or the path of a certificate
+    if "credentialpath" in remote:
+        session.set_config_variable("credentials_file", remote["credentialpath"])
     signing, limits = UNSIGNED if is_public else None, {"connect_timeout": S3_SECONDS, "read_timeout": S3_SECONDS}
     client = session.create_client(
         "s3",
-        endpoint_url=own.get("endpointurl"),
-        region_name=own.get("region"),
+        endpoint_url=remote.get("endpointurl"),
+        region_name=remote.get("region"),
         verify={"true": True, "false": False}.get(verify.lower(), verify or None),
         config=Config(**limits, retries={"total_max_attempts": 2}, signature_version=signing),
-        **{f"aws_{key}": own.get(key) for key in ("access_key_id", "secret_access_key", "session_token")},
+        **{f"aws_{key}": remote.get(key) for key in ("access_key_id", "secret_access_key", "session_token")},
     )
-    if is_public or "access_key_id" in own:
+    if is_public or "access_key_id" in remote:
         return client, "no credentials" if is_public else "the key in DVC's settings"
-    profile, found = session.get_config_variable("profile") or "default", session.get_credentials()
-    return client, f"{f'credentials from {found.method}' if found else 'no credentials'}, profile {profile}"
+    profile = session.get_config_variable("profile") or "default"
+    credentials = session.get_credentials()
+    source = f"credentials from {credentials.method}" if credentials else "no credentials"
+    return client, f"{source}, profile {profile}"
 
 
 def read_settings(root: Path) -> dict[str, str]:

@@ -22,11 +22,11 @@ from gift_core.errors import UserError
 from gift_core.execution import on_node
 from gift_core.execution.on_node import Job
 from gift_core.provenance import local_facts
+from gift_core.stage_facts import facts_of
 from gift_core.tracking import VARIABLES
 from gift_core.work.os_errors import socket_folder
 
 CPUS = 1  # of a worker, whatever it runs: the threads of a stage are shared out beside Ray (_capacity)
-GPU_STAGES = ("synthesize", "teach", "finetune", "evaluate", "probe")  # all others need a CPU only
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 # The variables that stages on other machines get from this one. Secrets stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "OMP_", "PATH", "PYTHON", *VARIABLES)
@@ -106,7 +106,7 @@ class Pool:
 
     def _gpus_of(self, stage: str) -> float:
         """The GPUs of the stage `finetune@gift-step1`: 0 where it needs none or there are none."""
-        return self._gpus_per_stage if stage.partition("@")[0] in GPU_STAGES else 0.0
+        return self._gpus_per_stage if facts_of(stage).computes else 0.0
 
     def has_room(self, stage: str) -> bool:
         """Whether the stage could start now."""

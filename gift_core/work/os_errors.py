@@ -12,6 +12,7 @@ import re
 import tempfile
 
 from gift_core.errors import GiftError, UserError
+from gift_core.stage_facts import facts_of
 
 MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,13 +26,6 @@ REMEDIES: dict[int, str] = {
     **dict.fromkeys(FORBIDDEN, "Change its owner or permissions (`ls -ld` shows them), or use another folder"),
     **dict.fromkeys(LOST, "Check the disk, or the network and the mount"),
     **dict.fromkeys(PATH, "Use another path"),
-}
-# By stage: what needs less memory, the first remedy first. docs/memory.md has the costs.
-MEMORY = {
-    "finetune": "training.micro_batch_size: 16, then 8 or 4; training.gradient_checkpointing; training.processes",
-    "synthesize": "generator.batch_size; generator.memory (vae_slicing, offload); generator.dtype",
-    "teach": "evaluation.batch_size; training.replay_batch_size for a method with replay.fisher; model.precision",
-    **dict.fromkeys(("evaluate", "probe"), "evaluation.batch_size; model.precision"),
 }
 # Parts of the messages of CUDA, ROCm and MPS, of torch's CPU allocator, and of libraries that CUDA loads.
 _SHORTAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -65,7 +59,8 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
         number = number_of(cause) or 0
         is_shortage = isinstance(cause, RuntimeError) and any(text in said for text in _SHORTAGES)
         if isinstance(cause, MemoryError) or is_shortage:
-            keys = f"Change params.yaml, in this order: {MEMORY[stage]}. " if stage in MEMORY else ""
+            settings = facts_of(stage).less_memory
+            keys = f"Change params.yaml, in this order: {settings}. " if settings else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
             return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
         # a copy names its source first, and the file it writes second

@@ -118,14 +118,16 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     names = [lookup(known, name, "--methods") for name in methods or known]
     if against is not None:
         lookup(dict.fromkeys((ZERO_SHOT, *names)), against, "--against")
-    seeds, values, roots = seeds_of(text, config.seed), parse_yaml(complete), dict[int, Path]()
+    seeds = seeds_of(text, config.seed)
+    values = parse_yaml(complete)
+    roots = dict[int, Path]()
     for seed in seeds:
         if seed == config.seed and params == PARAMS:
             roots[seed] = Path()
             continue
-        own = values | {"seed": seed, "generator": values["generator"] | {"seed": seed}}
+        of_seed = values | {"seed": seed, "generator": values["generator"] | {"seed": seed}}
         roots[seed] = SEEDS / str(seed)
-        write_project(roots[seed], yaml.safe_dump(own, sort_keys=False), config, shares_cache=True)
+        write_project(roots[seed], yaml.safe_dump(of_seed, sort_keys=False), config, shares_cache=True)
     note(f"{plural(len(names), 'method')}, {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}")
     targets = [f"evaluate@{name}-step{len(config.sequence) - 1}" for name in names]
     with serving(os.environ) as environment:
@@ -134,8 +136,10 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
             note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
             require_free(root)
             if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
-                what = f"the run in {root.resolve()} failed, its message is above"
-                raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
+                raise UserError(
+                    f"gift compare: the run in {root.resolve()} failed, its message is above. Correct the cause, and "
+                    "run this again: it continues from here."
+                )
             note(f"seed {seed}: {duration(time.monotonic() - started)}")
     return list(roots.values())
 
@@ -166,23 +170,19 @@ def print_comparison(comparison: Comparison) -> None:
         titles.append(len(rows))
         rows.append([group])
         for method in methods:
-            scores, differences, cells = comparison.scores[method], comparison.differences.get(method, {}), []
-            for own in map(scores.get, shown):
-                deviation = f"±{number(own.std())}" if own is not None and len(own) > 1 else ""
-                cells.append(number(None if own is None else own.mean()) + deviation)
-            for column in compared:
-                found = differences.get(column)
-                noise = "≈" if found and found.verdict(column) == "noise" else ""
-                cells.append(noise + signed(found.mean) if found else "")
+            scores = comparison.scores[method]
+            differences = comparison.differences.get(method, {})
+            label = comparison.label(method)
             count, total = len(scores[columns[-1]]), len(comparison.seeds)
-            rows.append(
-                [
-                    comparison.label(method)
-                    if count == total
-                    else f"{comparison.label(method)} ({count} of {total} seeds)",
-                    *cells,
-                ]
-            )
+            cells = [label if count == total else f"{label} ({count} of {total} seeds)"]
+            for by_seed in map(scores.get, shown):
+                deviation = f"±{number(by_seed.std())}" if by_seed is not None and len(by_seed) > 1 else ""
+                cells.append(number(None if by_seed is None else by_seed.mean()) + deviation)
+            for column in compared:
+                difference = differences.get(column)
+                noise = "≈" if difference and difference.verdict(column) == "noise" else ""
+                cells.append(noise + signed(difference.mean) if difference else "")
+            rows.append(cells)
     whole = [*headings, *([] if probes else [""])]
     print_table(("", *headings), rows, title=title, bold=titles, left=1, whole=whole, **PLAIN)
     for seed, method in comparison.missing:

@@ -39,22 +39,27 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
     config = load_config(params_of(params, root))
     raws = data_in_use(config, names, root=root)
-    records, rows, problems = list[dict[str, Any]](), list[tuple[str, ...]](), list[str]()
+    records = list[dict[str, Any]]()
+    rows = list[tuple[str, ...]]()
+    problems = list[str]()
     for raw in progress(raws, len(raws), "data sets"):
-        found = open_raw(raw, config, root)
-        size = sum(sample.size for sample in (*found.dataset.train, *found.dataset.test))
-        suffices = not raw.tasks or raw.is_enough(found)
+        inventory = open_raw(raw, config, root)
+        dataset = inventory.dataset
+        size = sum(sample.size for sample in (*dataset.train, *dataset.test))
+        suffices = not raw.tasks or raw.is_enough(inventory)
         expected = raw.row.counts if raw.row else {}
-        splits = {each: {"found": n, "expected": expected.get(each)} for each, n in found.dataset.counts.items()}
-        counts = ["/".join(f"{n:,}" for n in each.values() if n is not None) for each in splits.values()]
+        splits = {split: {"found": n, "expected": expected.get(split)} for split, n in dataset.counts.items()}
+        counts = []
+        for numbers in splits.values():
+            counts.append("/".join(f"{n:,}" for n in numbers.values() if n is not None))
         path = raw.path.as_posix()
-        rows.append((raw.name, f"{len(raw.tasks) or '-'}", found.state, *counts, f"{size / 1e9:.2f}", path))
-        record = {"data_set": raw.name, "tasks": raw.tasks, "state": found.state, "suffices": suffices, **splits}
-        records.append({**record, "bytes": size, "path": path, "faults": found.faults})
+        rows.append((raw.name, f"{len(raw.tasks) or '-'}", inventory.state, *counts, f"{size / 1e9:.2f}", path))
+        record = {"data_set": raw.name, "tasks": raw.tasks, "state": inventory.state, "suffices": suffices, **splits}
+        records.append({**record, "bytes": size, "path": path, "faults": inventory.faults})
         if not suffices:
             is_fetched = raw.row or getattr(config.tasks[raw.name], "repository", None)
             remedy = f". Run: gift data fetch {raw.name}" if is_fetched else ""
-            problems.append(f"{raw.name}: {'; '.join(found.faults).rstrip('.')}{remedy}")
+            problems.append(f"{raw.name}: {'; '.join(inventory.faults).rstrip('.')}{remedy}")
     if as_json:
         print_json(records)
     else:
@@ -104,8 +109,8 @@ def fetch(
         repository = getattr(task, "repository", None)
         if raw.row is None and repository is None:
             if not every:
-                what = f"has your own images, which nothing can download. Put them into {raw.path}"
-                raise UserError(f"gift data fetch: {raw.name} {what}.")
+                problem = f"has your own images, which nothing can download. Put them into {raw.path}"
+                raise UserError(f"gift data fetch: {raw.name} {problem}.")
             continue
         note(f"{raw.name}: {raw.row.title if raw.row else repository} -> {raw.path}")
         work = Layout(root).work("fetch", raw.name)

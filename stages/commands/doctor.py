@@ -12,6 +12,7 @@ import typer
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration
+from gift_core.stage_facts import STAGES
 
 from ..command_line import AsJson, hint, name_guides, print_json
 from ..stage import PARAMS, ROOT, Root, flag, option, require_params
@@ -45,10 +46,11 @@ def doctor(
     file = lookup(find_presets(root), preset, "gift doctor: presets") if preset else None
     findings: list[Finding] = []
     shown: list[Finding] = []
-    found = examine(root, file, quick=quick)
+    checked = examine(root, file, quick=quick)
     if times:  # and why there are none
-        found = filter(lambda each: each.group == TIME or each.mark == "fail", examine_experiment(root, file, {TIME}))
-    for finding in found:
+        of_time = examine_experiment(root, file, {TIME})
+        checked = (finding for finding in of_time if finding.group == TIME or finding.mark == "fail")
+    for finding in checked:
         findings.append(finding)
         if not as_json and not (quick and not times and finding.mark in ("ok", "info")):
             if not shown or finding.group != shown[-1].group:
@@ -70,7 +72,7 @@ def doctor(
 
 
 FEATURES = "features"
-RESUMED = ("synthesize", "teach", "finetune", "evaluate", "probe", "search", "release", "fetch", FEATURES)
+COMMANDS = ("search", "release", "fetch")  # that continue interrupted work, as the stages do that compute
 
 
 def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -87,20 +89,22 @@ def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJso
 
     if not Layout(root).timings().parent.is_dir():
         require_params(root / PARAMS)
-    records, idle, running = list[dict[str, Any]](), set[Path](), set[Path]()
-    for stage in RESUMED:
+    records = list[dict[str, Any]]()
+    idle, running = set[Path](), set[Path]()
+    computing = (stage for stage, facts in STAGES.items() if facts.computes)
+    for stage in (*computing, *COMMANDS, FEATURES):
         for folder in sorted(Layout(root).work(stage, "any").parent.glob("*")):
             kept = unfinished_works(folder)
             owner = owner_of(folder) if kept else ""
-            for each in reversed(kept):  # the newest settings first
+            for unfinished in reversed(kept):  # the newest settings first
                 (running if owner else idle).add(folder)
-                age = round(max(0.0, time.time() - each.changed_at))
-                record = {"bytes": each.size, "seconds_old": age, "owner": owner}
+                age = round(max(0.0, time.time() - unfinished.changed_at))
+                record = {"bytes": unfinished.size, "seconds_old": age, "owner": owner}
                 records.append({"stage": f"{stage}@{folder.name}", **record})
                 if not as_json:
-                    what = "kept for later steps" if stage == FEATURES else "interrupted"
-                    age_and_size = f"{duration(age):>12} {byte_size(each.size):>10}"
-                    typer.echo(f"{records[-1]['stage']:<28} {age_and_size}  {owner or what}")
+                    state = "kept for later steps" if stage == FEATURES else "interrupted"
+                    age_and_size = f"{duration(age):>12} {byte_size(unfinished.size):>10}"
+                    typer.echo(f"{records[-1]['stage']:<28} {age_and_size}  {owner or state}")
     sizes = [record["bytes"] for record in records if not record["owner"]]
     question = f"Remove the work of {len(sizes)} runs ({byte_size(sum(sizes))})?"
     removes = yes or (not as_json and bool(idle) and typer.confirm(question))

@@ -67,13 +67,15 @@ def add_method(
 
     Example: gift add-method strength --from gift --set losses.distill.weight=0.5,1,2
     """
-    from gift_core.config.own_code import example_of, new_code, require_own_code, setting_of
+    from gift_core.config.own_code import OwnCode, example_of, new_code, require_own_code, setting_of
     from gift_core.config.params_edit import plan_methods, rows_of_values
 
     asked = [("--loss", loss, True), ("--consolidation", consolidation, False)]
     codes = [new_code(key, given, is_loss=is_loss) for key, given, is_loss in asked if given]
-    new = {code.file: [each for each in codes if each.file == code.file] for code in codes}
-    new = {file: parts for file, parts in new.items() if not (params.parent / file).exists()}
+    new: dict[str, list[OwnCode]] = {}
+    for code in codes:
+        if not (params.parent / code.file).exists():
+            new.setdefault(code.file, []).append(code)
     changes = [setting_of(code, is_example=code.file in new) for code in codes] + (settings or [])
     rows = rows_of_values(name, changes)
     addition, copied = plan_methods(rows, base=base, params=params)
@@ -83,15 +85,15 @@ def add_method(
         with write_atomically(params.parent / file) as temporary:
             temporary.write_text(example_of(parts), encoding="utf-8")
     names = ", ".join(rows)
-    what = f"a copy of {copied}" if copied else "its row is in methods already"
+    origin = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:
-        what = f"a row of the catalogue{' with changes' if settings else ''}"
-    added = {each: addition.config.methods[each].model_dump(mode="json", exclude_unset=True) for each in rows}
+        origin = f"a row of the catalogue{' with changes' if settings else ''}"
+    added = {row: addition.config.methods[row].model_dump(mode="json", exclude_unset=True) for row in rows}
     undo = f"gift remove-method {' '.join(rows)}" if copied else f"remove {name} from run.methods"
     carry_out(
         addition,
         {"methods": list(rows), "copy_of": copied, "rows": added},
-        shown=[f"{names}: {what}", *(f"{file}: new, an example to change" for file in new)],
+        shown=[f"{names}: {origin}", *(f"{file}: new, an example to change" for file in new)],
         hints=[f"params.yaml has what is new. {next_step(addition.config)}", f"To take it back: {undo}"],
         write=not dry_run,
         as_json=as_json,

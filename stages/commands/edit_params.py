@@ -93,8 +93,12 @@ def add_task(
     from gift_core.doctor.finding import Project
 
     row, record, shown = _row_of(ctx.params)
-    factor = None if probe else 1.0 if learning_rate_factor is None else learning_rate_factor
-    bring = "link" if link else "copy" if copy else None
+    factor = learning_rate_factor
+    if factor is None and not probe:
+        factor = 1.0
+    bring = "copy" if copy else None
+    if link:
+        bring = "link"
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
         repeated, lines = _look_at_texts(name, Project(root, edit.config), edit.dataset, check=check)
@@ -113,7 +117,8 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
     """
     from gift_core.datasets.new_task import hub_row, known_class_names, new_row
 
-    images, hub, captions = given["images"], given["hub"], given["captions"]
+    images, hub = given["images"], given["hub"]
+    captions = given["captions"]
     if (images is None) == (hub is None):
         raise typer.BadParameter("give one of --images and --hub")
     here, others = ("--hub", OF_HUB_ONLY) if hub is None else ("--images", ("link", "copy", "check"))
@@ -128,11 +133,11 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
         return new_row(images, options, captions=captions), {}, []
     from gift_core.datasets.hub_dataset import look_up
 
-    found = look_up(hub, revision=given["revision"], config=given["config"], location="gift add-task --hub")
+    dataset = look_up(hub, revision=given["revision"], config=given["config"], location="gift add-task --hub")
     splits = {key: given[f"{key}_split"] for key in ("train", "test") if given[f"{key}_split"]}
-    record = {"repository": found.name, "commit": found.commit, "splits": found.counts}
-    row, lines = hub_row(found, splits, options, captions=captions), [*found.lines()]
-    if names := known_class_names(found, row):
+    record = {"repository": dataset.name, "commit": dataset.commit, "splits": dataset.counts}
+    row, lines = hub_row(dataset, splits, options, captions=captions), [*dataset.lines()]
+    if names := known_class_names(dataset, row):
         lines.append(_prompt_line(names, row["templates"]))
     return row, record, lines
 
@@ -146,9 +151,9 @@ def _look_at_texts(name: str, project: Project, dataset: Dataset, *, check: bool
 
     require_known_classes(project, new=described(name, dataset))
     repeated = repeated_captions(project, dataset) if check else {}
-    what = "with the tokens of another one, so they are one text to the model"
+    meaning = "with the tokens of another one, so they are one text to the model"
     named = {"train": "training caption", "test": "test caption"}
-    return repeated, [f"  {plural(count, named[split])} {what}." for split, count in repeated.items() if count]
+    return repeated, [f"  {plural(count, named[split])} {meaning}." for split, count in repeated.items() if count]
 
 
 def _look_at_images(
@@ -167,7 +172,7 @@ def _look_at_images(
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {edit.images}: {findings.broken_line()}. {remedy}.")
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    classes = {title: {"train": train[label], "test": test[label]} for label, title in dataset.classes.items()}
     miniature = miniature_of(edit.config)  # the doctor and the report say it always
     warnings = [miniature.warning] if miniature.other_tasks == (name,) else []
     splits = list(_splits_of(name, edit.config, dataset))
@@ -182,15 +187,15 @@ def _look_at_images(
     else:
         width = max(map(len, classes))
         lines.append(f"  {'class':<{width}}  train  test")
-        rows = [f"  {each:<{width}}  {count['train']:5}  {count['test']:4}" for each, count in classes.items()]
+        rows = [f"  {title:<{width}}  {count['train']:5}  {count['test']:4}" for title, count in classes.items()]
         lines += rows[:CLASSES_SHOWN]
         if len(rows) > CLASSES_SHOWN:
             lines.append(f"  ... and {len(rows) - CLASSES_SHOWN} more")
         lines.append(_prompt_line(classes, dataset.templates))
-        if all(each.isdigit() for each in classes):
+        if all(title.isdigit() for title in classes):
             warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
     left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
-    lines += [f"  {each}" for each in (*splits, *dataset.notes, *left_out, *findings.lines())]
+    lines += [f"  {line}" for line in (*splits, *dataset.notes, *left_out, *findings.lines())]
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
 
 

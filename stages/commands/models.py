@@ -157,8 +157,10 @@ def release(
     stage = Stage("release", load_config(params), Layout(root), method)
     row = stage.row
     if row.learns == "nothing" or row.keeps_every_model:
-        what = "it learns nothing" if row.learns == "nothing" else "each task has a model of its own"
-        raise UserError(f"params.yaml: methods.{method}: {what}, so there is no alpha to choose. Name another method.")
+        reason = "it learns nothing" if row.learns == "nothing" else "each task has a model of its own"
+        raise UserError(
+            f"params.yaml: methods.{method}: {reason}, so there is no alpha to choose. Name another method."
+        )
     if not (choose or write):
         alpha = row.release.alpha if row.release else None
         if as_json:
@@ -168,16 +170,16 @@ def release(
         note(f"To choose: gift release {method} --choose")
         return
     with explained(stage):
-        found = _search_alphas(stage, alphas)
-    before, alpha = read_settings(params), found.proposed.alpha
+        search = _search_alphas(stage, alphas)
+    before, alpha = read_settings(params), search.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
-    figure = _draw_alphas(stage, found)
+    figure = _draw_alphas(stage, search)
     if not as_json:
-        _show_alphas(stage, found)
+        _show_alphas(stage, search)
         if figure is not None:
             typer.echo(f"The curve: {figure}")
-    record = {"method": method, **_alphas_record(found), "proposed": alpha}
+    record = {"method": method, **_alphas_record(search), "proposed": alpha}
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
     if before == after:
@@ -225,7 +227,7 @@ def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
         return search_alphas(layout, config, stage.method, alphas, folder=Path(parts), settings=settings)
 
 
-def _draw_alphas(stage: Stage, found: AlphaSearch) -> Path | None:
+def _draw_alphas(stage: Stage, search: AlphaSearch) -> Path | None:
     """Draws learned against kept to exports/. None without probes."""
     import numpy as np
 
@@ -233,11 +235,11 @@ def _draw_alphas(stage: Stage, found: AlphaSearch) -> Path | None:
     from gift_core.report.comparison.figures import COLORS, draw_over_alpha
     from gift_core.work.publishing import write_atomically
 
-    if not found.proposed.probes:
+    if not search.proposed.probes:
         return None
-    rows = [(each.alpha, each.kept, each.learned) for each in found.releases]
+    rows = [(release.alpha, release.kept, release.learned) for release in search.releases]
     alphas, kept, learned = np.array(rows, dtype=float).T
-    curve = AlphaCurve(alphas, kept, learned, found.proposed.alpha)
+    curve = AlphaCurve(alphas, kept, learned, search.proposed.alpha)
     look = {"color": COLORS["m1"], "marker": "o", "label": f"{stage.method}, star: proposed"}
     svg = draw_over_alpha({stage.method: curve}, {stage.method: look}, y_title="Learned tasks (%)")
     path = stage.layout.root / "exports" / f"over_alpha_{stage.method}.svg"
@@ -246,43 +248,43 @@ def _draw_alphas(stage: Stage, found: AlphaSearch) -> Path | None:
     return path
 
 
-def _show_alphas(stage: Stage, found: AlphaSearch) -> None:
+def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
     """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
     rows = []
-    for each in found.releases:
-        (change, error), mark = found.change(each), "* " if each is found.proposed else ""
-        difference = f"{change:+.1f} (noise {error:.1f})" if each is not found.releases[-1] else ""
-        kept = "-" if each.kept is None else f"{each.kept:.1f}"
-        rows.append((f"{mark}{each.alpha:g}", f"{each.learned:.1f}", difference, kept))
+    for release in search.releases:
+        (change, error), mark = search.change(release), "* " if release is search.proposed else ""
+        difference = f"{change:+.1f} (noise {error:.1f})" if release is not search.releases[-1] else ""
+        kept = "-" if release.kept is None else f"{release.kept:.1f}"
+        rows.append((f"{mark}{release.alpha:g}", f"{release.learned:.1f}", difference, kept))
     title = f"{stage.method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes")
-    print_table(columns, rows, title=title, bold=[found.releases.index(found.proposed)])
-    seen = [task for task, is_unseen in found.unseen.items() if not is_unseen]
+    print_table(columns, rows, title=title, bold=[search.releases.index(search.proposed)])
+    seen = [task for task, is_unseen in search.unseen.items() if not is_unseen]
     if seen:
         typer.echo(
             f"The images of {', '.join(seen)} are training images, which favors alpha 1: on new images a smaller alpha "
             "loses less than this. A validation split (val/) of the data set is used where there is one."
         )
-    if not found.releases[-1].probes:
+    if not search.releases[-1].probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
-    chosen = found.proposed
-    for alpha, gained, given_back in found.steps(chosen) if chosen.probes else ():
+    chosen = search.proposed
+    for alpha, gained, given_back in search.steps(chosen) if chosen.probes else ():
         typer.echo(f"From {chosen.alpha:g} to {alpha:g}: {gained:+.1f} on learned tasks, {given_back:+.1f} on probes.")
     rule = "the highest sum of both columns" if chosen.probes else "no more than the noise is lost on learned tasks"
     hint(f"noise: one standard error of the difference, paired by image. Proposal (*): {rule}.")
 
 
-def _alphas_record(found: AlphaSearch) -> dict[str, Any]:
+def _alphas_record(search: AlphaSearch) -> dict[str, Any]:
     rows = [
         {
-            "alpha": each.alpha,
-            "learned_percent": round(each.learned, 4),
-            "difference_points": round(found.change(each)[0], 4),
-            "standard_error": round(found.change(each)[1], 4),
-            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in each.right.items()},
-            "probes": {name: round(100 * top1, 4) for name, top1 in each.probes.items()},
+            "alpha": release.alpha,
+            "learned_percent": round(release.learned, 4),
+            "difference_points": round(search.change(release)[0], 4),
+            "standard_error": round(search.change(release)[1], 4),
+            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in release.right.items()},
+            "probes": {name: round(100 * top1, 4) for name, top1 in release.probes.items()},
         }
-        for each in found.releases
+        for release in search.releases
     ]
-    images = {task: "validation" if is_unseen else "training" for task, is_unseen in found.unseen.items()}
+    images = {task: "validation" if is_unseen else "training" for task, is_unseen in search.unseen.items()}
     return {"images": images, "alphas": rows}

@@ -81,16 +81,16 @@ def predict(
     for text in notes:
         note(text)
     if classes is None:
-        what = "captions of tasks" if chosen[0].are_captions else "classes: those"
-        note(f"{len(names_of(chosen))} {what} that the model has learned")
+        kind = "captions of tasks" if chosen[0].are_captions else "classes: those"
+        note(f"{len(names_of(chosen))} {kind} that the model has learned")
     unreadable: Unreadable = {}
-    found = classify_images(clip, paths, chosen, unreadable, top=top, threshold=threshold)
+    results = classify_images(clip, paths, chosen, unreadable, top=top, threshold=threshold)
     if not sys.stdout.isatty():  # no progress bar between printed lines
-        found = progress(found, len(paths), "images")
+        results = progress(results, len(paths), "images")
     if as_json:
-        print_json([{"path": path, "classes": list(map(record, ranked))} for path, ranked in found])
+        print_json([{"path": path, "classes": list(map(record, ranked))} for path, ranked in results])
     else:
-        for line in csv_lines(found) if output == "csv" else table_lines(found, paths):
+        for line in csv_lines(results) if output == "csv" else table_lines(results, paths):
             typer.echo(line)
     exit_with(unreadable)
 
@@ -101,19 +101,19 @@ def _chosen_classes(source: str | None, templates: Path | None, model: str, root
 
     if source is None:
         return learned_classes(model, templates)
-    found = read_classes(source, templates, Layout(root))
+    chosen = read_classes(source, templates, Layout(root))
     has_templates = templates or not Path(source).is_file() or source.endswith(".json")
-    return [found if has_templates else _with_templates(found, model)]
+    return [chosen if has_templates else _with_templates(chosen, model)]
 
 
 def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Classes:
     """The classes, which have no templates of their own, with those of the model's task; a note says which."""
     from gift_core.use.class_lists import templates_of_model
 
-    found = templates_of_model(classes, model)
-    source = "For other texts: --templates FILE." if found is classes else "The model has learned a task with it."
-    note(f'The text of a class is "{found.templates[0]}". {source}')
-    return found
+    complete = templates_of_model(classes, model)
+    source = "For other texts: --templates FILE." if complete is classes else "The model has learned a task with it."
+    note(f'The text of a class is "{complete.templates[0]}". {source}')
+    return complete
 
 
 def exit_with(unreadable: Unreadable) -> None:
@@ -173,25 +173,25 @@ def test(
         note(f"{images}: {text}")
     unreadable: Unreadable = {}
     paths = list(labeled.label_of)
-    found = progress(classify_images(clip, paths, among, unreadable, read=labeled.read), len(paths), "images")
-    result = score((same[labeled.label_of[path]], best.name, best.similarity) for path, (best,) in found)
+    results = progress(classify_images(clip, paths, among, unreadable, read=labeled.read), len(paths), "images")
+    result = score((same[labeled.label_of[path]], best.name, best.similarity) for path, (best,) in results)
     _print_result(model, images, result, len(names_of(among)), as_json=as_json)
     exit_with(unreadable)
 
 
 def _print_result(model: str, images: str, result: TestResult, among: int, *, as_json: bool) -> None:
-    total, by_class = result.total, sorted(result.by_class.items(), key=lambda each: each[1].percent)
+    total, by_class = result.total, sorted(result.by_class.items(), key=lambda of_class: of_class[1].percent)
     if as_json:
         confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
         classes = {name: _numbers(score) for name, score in result.by_class.items()}
         asked = {"model": model, "images": images, "among": among, **_numbers(total)}
         print_json({**asked, "threshold": result.threshold, "classes": classes, "confusions": confusions})
         return
-    what = f"{total.percent:.1f}% of {total.images:,} images are classified correctly, among {among} classes"
-    typer.echo(f"{model}: {what} (95% interval: {_interval(*total.interval)})")
+    sentence = f"{total.percent:.1f}% of {total.images:,} images are classified correctly, among {among} classes"
+    typer.echo(f"{model}: {sentence} (95% interval: {_interval(*total.interval)})")
     rows = [
-        (name, f"{each.percent:.1f}%", f"{each.images:,}", _interval(*each.interval))
-        for name, each in by_class[:SHOWN_CLASSES]
+        (name, f"{of_class.percent:.1f}%", f"{of_class.images:,}", _interval(*of_class.interval))
+        for name, of_class in by_class[:SHOWN_CLASSES]
     ]
     print_table(("class", "correct", "images", "95% interval"), rows, left=1, **PLAIN)
     if len(by_class) > SHOWN_CLASSES:
@@ -209,26 +209,26 @@ def _test_retrieval(task: Path, model: str, pretrained: str | None, *, device: s
     from gift_core.method.metrics import accuracy_interval
     from gift_core.use.labeled_images import retrieve
 
-    found, images = retrieve(task, open_model(model, pretrained, device=device))
-    low, high = accuracy_interval([found.mean], [images])
+    retrieved, images = retrieve(task, open_model(model, pretrained, device=device))
+    low, high = accuracy_interval([retrieved.mean], [images])
     rows = {
-        "images for captions": (found.images, found.images_rank),
-        "captions for images": (found.captions, found.captions_rank),
+        "images for captions": (retrieved.images, retrieved.images_rank),
+        "captions for images": (retrieved.captions, retrieved.captions_rank),
     }
     if as_json:
         by_direction = {
             name.replace(" ", "_"): {
-                **{f"recall_at_{top}": each / 100 for top, each in zip((1, 5, 10), recalls, strict=True)},
+                **{f"recall_at_{top}": recall / 100 for top, recall in zip((1, 5, 10), recalls, strict=True)},
                 "mean_rank": rank,
             }
             for name, (recalls, rank) in rows.items()
         }
-        both = {"recall_at_1": found.mean / 100, "interval": [low / 100, high / 100]}
+        both = {"recall_at_1": retrieved.mean / 100, "interval": [low / 100, high / 100]}
         print_json({"model": model, "images": images, **both, **by_direction})
         return
-    what = f"Recall@1 on {images:,} images is {found.mean:.1f}%, the mean of both directions"
-    typer.echo(f"{model}: {what} (95% interval: {_interval(low, high)})")
-    texts = [(name, *(f"{each:.1f}%" for each in recalls), f"{rank:.1f}") for name, (recalls, rank) in rows.items()]
+    sentence = f"Recall@1 on {images:,} images is {retrieved.mean:.1f}%, the mean of both directions"
+    typer.echo(f"{model}: {sentence} (95% interval: {_interval(low, high)})")
+    texts = [(name, *(f"{recall:.1f}%" for recall in recalls), f"{rank:.1f}") for name, (recalls, rank) in rows.items()]
     print_table(("", "Recall@1", "@5", "@10", "mean rank"), texts, left=1, **PLAIN)
 
 

@@ -52,7 +52,7 @@ def init(
     needs = needs_of(config)
     if not config.sequence:
         typer.echo(f"  {EXAMPLE}    # your own: garments/<class>/*")
-        needs = tuple(each for each in needs if each != "data")
+        needs = tuple(need for need in needs if need != "data")
     if needs:
         typer.echo(f"  gift doctor    # the preset needs more ({', '.join(needs)}); this says what to do")
     typer.echo("  dvc repro && gift show")
@@ -75,11 +75,11 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     summaries = [summarize(file) for file in files.values()]
     active, changed = origin or (None, 0)
     if as_json:
-        shown = ((each, each.name == active) for each in summaries)
-        print_json([{**asdict(each), "active": is_it, "changed_lines": changed * is_it} for each, is_it in shown])
+        shown = ((summary, summary.name == active) for summary in summaries)
+        print_json([{**asdict(summary), "active": is_it, "changed_lines": changed * is_it} for summary, is_it in shown])
         return
     mark = f" *, {plural(changed, 'line')} changed" if changed else " *"
-    heads = [f"{each.name}{mark if each.name == active else ''}" for each in summaries]
+    heads = [f"{summary.name}{mark if summary.name == active else ''}" for summary in summaries]
     for head, summary in zip(heads, summaries, strict=True):
         typer.secho(head.ljust(max(map(len, heads))), nl=False, bold=True)
         typer.echo(f"  {size_of(summary)}\n    {summary.title}")

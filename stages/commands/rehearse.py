@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from ..stage import PARAMS, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.doctor.finding import Finding, Project
+    from gift_core.doctor.finding import Finding
     from gift_core.doctor.measurement import Measurement, StageNeeds
 
 
@@ -42,6 +42,7 @@ def rehearse(
     from gift_core.artifacts.contract import write_json
     from gift_core.doctor.finding import Project
     from gift_core.doctor.measured_needs import check_disk, check_memory, check_time
+    from gift_core.doctor.measurement import whole_needs
 
     from ..dvc.rehearsal import rehearse as run
 
@@ -49,12 +50,13 @@ def rehearse(
     measured = run(config, params)
     write_json(Layout(Path()).measured(), asdict(measured))
     project = Project(Path(), config, is_active=preset is None)
-    findings = [each for check in (check_memory, check_disk, check_time) for each in check(project)]
+    needs = whole_needs(measured, project)
+    findings = [*check_memory(project), *check_disk(project), *check_time(project)]
     if as_json:
-        print_json(_record(measured, project, findings))
+        print_json(_record(measured, needs, findings))
     else:
-        _print(measured, project, findings, preset)
-    if measured.failures or any(each.mark == "fail" for each in findings):
+        _print(measured, needs, findings, preset)
+    if measured.failures or any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
 
 
@@ -68,87 +70,95 @@ def _experiment(preset: str | None, tasks: str | None, methods: str | None) -> t
     from gift_core.doctor.measurement import reduced
     from gift_core.untrusted import parse_yaml
 
-    from ..dvc.rehearsal import chosen
-
     file = lookup(find_presets(Path()), preset, "gift rehearse: presets") if preset else PARAMS
     text = complete_text(file)
     config = parse_config(text, file.name)
     require_task(config, file.name)
-    steps = {step.task: step.task for step in config.sequence}
-    known = {name: name for name in config.run.methods}
-    named = [lookup(steps, name, "--tasks") for name in (tasks.split(",") if tasks else steps)]
-    of = [lookup(known, name, "--methods") for name in (methods.split(",") if methods else known)]
-    values = chosen(parse_yaml(text), of, named)
-    dumped = yaml.safe_dump(reduced(values), sort_keys=False, allow_unicode=True)
-    return parse_config(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), file.name), dumped
+    chosen_tasks = _chosen(tasks, [step.task for step in config.sequence], "--tasks")
+    chosen_methods = _chosen(methods, config.run.methods, "--methods")
+    values = _part(parse_yaml(text), chosen_methods, chosen_tasks)
+    whole, few = (yaml.safe_dump(params, sort_keys=False, allow_unicode=True) for params in (values, reduced(values)))
+    return parse_config(whole, file.name), few
 
 
-def _whole(measured: Measurement, project: Project) -> list[StageNeeds]:
-    from gift_core.doctor.measurement import whole_needs
+def _chosen(names: str | None, known: Sequence[str], option: str) -> list[str]:
+    """Returns the names in the text of an option, all that are known without one. UserError for one that is not."""
+    if not names:
+        return [*known]
+    return [lookup({name: name for name in known}, name, option) for name in names.split(",")]
 
-    return whole_needs(measured, project)
+
+def _part(values: Mapping[str, Any], methods: list[str], tasks: list[str]) -> dict[str, Any]:
+    """Returns the content of params.yaml with these methods and steps only."""
+    from gift_core.config.checks import START
+
+    steps = [step for step in values["sequence"] if step["task"] in tasks]
+    before = [START, *(step["task"] for step in steps)]
+    sequence = [{**step, "after": after} for step, after in zip(steps, before, strict=False)]
+    rows = {name: row for name, row in values["tasks"].items() if name in (*tasks, *values["evaluation"]["probes"])}
+    return {**values, "run": values["run"] | {"methods": methods}, "tasks": rows, "sequence": sequence}
 
 
 def _failures(measured: Measurement, needs: Sequence[StageNeeds]) -> list[dict[str, Any]]:
     """Returns {"stage", "error", "after_seconds", "skipped"} of each failed stage."""
+    from gift_core.doctor.measured_needs import seconds_of
+
     return [
         {
-            "stage": each["stage"],
-            "error": each["error"],
-            "after_seconds": round(sum(need.seconds for need in needs[: each["done"]])),
-            "skipped": each["skipped"],
+            "stage": failure["stage"],
+            "error": failure["error"],
+            "after_seconds": round(seconds_of(needs[: failure["done"]])),
+            "skipped": failure["skipped"],
         }
-        for each in measured.failures
+        for failure in measured.failures
     ]
 
 
-def _record(measured: Measurement, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
-    needs = _whole(measured, project)
+def _record(measured: Measurement, needs: Sequence[StageNeeds], findings: Sequence[Finding]) -> dict[str, Any]:
+    from gift_core.doctor.measured_needs import gpu_seconds_of, seconds_of
+
     return {
         "date": measured.date,
         "device": measured.device,
         "seconds": measured.seconds,
         "failures": _failures(measured, needs),
-        "stages": [asdict(each) for each in needs],
-        "whole_seconds": round(sum(each.seconds for each in needs)),
-        "gpu_seconds": round(sum(each.seconds for each in needs if each.uses_gpu)),
-        "bytes": sum(each.bytes for each in needs),
-        "findings": [asdict(each) for each in findings],
+        "stages": [asdict(stage) for stage in needs],
+        "whole_seconds": round(seconds_of(needs)),
+        "gpu_seconds": round(gpu_seconds_of(needs)),
+        "bytes": sum(stage.bytes for stage in needs),
+        "findings": [asdict(finding) for finding in findings],
     }
 
 
-def _print(measured: Measurement, project: Project, findings: Sequence[Finding], preset: str | None) -> None:
+def _print(measured: Measurement, needs: Sequence[StageNeeds], findings: Sequence[Finding], preset: str | None) -> None:
     """Prints what failed, a row for each kind of stage, and what does not fit."""
-    needs = _whole(measured, project)
     for failure in _failures(measured, needs):
         typer.secho(f"failed: {failure['stage']}", fg=typer.colors.RED, bold=True)
         typer.echo(f"  {failure['error']}")
         later = f" {plural(failure['skipped'], 'later stage')} could not be rehearsed." if failure["skipped"] else ""
         typer.echo(f"  The run would have stopped here after about {duration(failure['after_seconds'])}.{later}")
     _print_kinds(measured, needs)
-    problems = [each for each in findings if each.mark in ("warn", "fail")]
-    for each in problems:
-        typer.echo(f"{each.mark}: {each.subject}: {name_guides(each.sentence)}")
+    problems = [finding for finding in findings if finding.mark in ("warn", "fail")]
+    for problem in problems:
+        typer.echo(f"{problem.mark}: {problem.subject}: {name_guides(problem.sentence)}")
     if measured.failures:
         count = len(measured.failures)
         typer.secho(f"{plural(count, 'stage')} failed, so the sums are those of the others.", bold=True)
-    elif not any(each.mark == "fail" for each in problems):
+    elif not any(problem.mark == "fail" for problem in problems):
         typer.secho("Every stage ran, and the experiment fits.", bold=True)
         hint(f"Next: {f'gift use {preset} && dvc repro' if preset else 'dvc repro'}")
 
 
 def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
-    from gift_core.doctor.measured_needs import by_kind
+    from gift_core.doctor.measured_needs import by_kind, gpu_seconds_of, seconds_of
 
     rows = []
-    for kind, stages in by_kind(needs).items():
-        where = "gpu" if any(each.uses_gpu for each in stages) else "process"
-        peak = max(each.peaks.get(where, 0) for each in stages)
-        row = kind, f"{len(stages)}", duration(sum(each.seconds for each in stages)), byte_size(peak)
-        rows.append((*row, byte_size(sum(each.bytes for each in stages))))
-    on_gpu = sum(each.seconds for each in needs if each.uses_gpu)
-    total = f"{len(needs)}", duration(sum(each.seconds for each in needs)), "", byte_size(sum(n.bytes for n in needs))
-    rows.append(("all", *total))
+    for kind, stages in {**by_kind(needs), "all": needs}.items():
+        peaks = [stage.peak for stage in stages if stage.uses_gpu] or [stage.peak for stage in stages]
+        peak = "" if kind == "all" else byte_size(max(peaks))
+        size = byte_size(sum(stage.bytes for stage in stages))
+        rows.append((kind, f"{len(stages)}", duration(seconds_of(stages)), peak, size))
+    on_gpu = gpu_seconds_of(needs)
     ran = plural(len(needs) + len(measured.failures), "stage")
     title = f"The whole experiment on {measured.device}, by {ran} in {duration(measured.seconds)}"
     print_table(("", "stages", "time", "peak memory", "disk"), rows, title=title, bold=[len(rows) - 1], left=1, **PLAIN)

@@ -60,11 +60,11 @@ def search(
     note(f"{runs} with {stage.method} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
     _make_inputs(stage)
     with redirect_stdout(sys.stderr):  # the result is the table
-        found = run_trials(stage, chosen)
+        result = run_trials(stage, chosen)
     if as_json:
-        print_json(_record(found, stage, count))
+        print_json(_record(result, stage, count))
     else:
-        show_trials(found, stage)
+        show_trials(result, stage)
 
 
 def _make_inputs(stage: Stage) -> None:
@@ -105,30 +105,31 @@ def change_of(stage: Stage, best: float) -> tuple[str, str]:
     return f"learning_rate_factor: {best / present_rate(stage) * factor:.4g}", location
 
 
-def show_trials(found: RateSearch, stage: Stage) -> None:
+def show_trials(result: RateSearch, stage: Stage) -> None:
     """Prints a row for each rate, the best one marked, which rates failed, what that says of others, and the change."""
-    task, start, best = found.task, found.start[found.task], found.best.rate
+    task, best = result.task, result.best.rate
+    start = result.start[task]
     rows = [("start", _accuracy(start), "", "", "")]
-    for trial in found.trials:
-        rate = f"{'* ' if trial is found.best else ''}{shown(trial.rate)}"
-        lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
-        accuracy, gained = _accuracy(trial.scores[task]), f"{found.gained(trial):+.1f}"
+    for trial in result.trials:
+        rate = f"{'* ' if trial is result.best else ''}{shown(trial.rate)}"
+        lost = f"{result.lost(trial):+.1f}" if len(result.start) > 1 else "-"
+        accuracy, gained = _accuracy(trial.scores[task]), f"{result.gained(trial):+.1f}"
         rows.append((rate, accuracy, gained, lost, duration(trial.seconds)))
-    columns = ("learning rate", f"{found.metric} (95%)", "gained", "lost elsewhere", "time")
+    columns = ("learning rate", f"{result.metric} (95%)", "gained", "lost elsewhere", "time")
     title = f"{task}: {start.images} images of the validation part, in percent and points"
-    print_table(columns, rows, title=title, bold=[1 + found.trials.index(found.best)])
-    for failed, reason in found.failed.items():
+    print_table(columns, rows, title=title, bold=[1 + result.trials.index(result.best)])
+    for failed, reason in result.failed.items():
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
-    if others := ", ".join(each for each in found.start if each != task):
+    if others := ", ".join(other_task for other_task in result.start if other_task != task):
         typer.echo(f"Lost elsewhere: the mean over {others}. The best (*) gains the most minus what it loses.")
-    if found.gained(found.best) <= 0:
+    if result.gained(result.best) <= 0:
         typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")
     elif abs(best / present_rate(stage) - 1) < 0.01:
         typer.echo(f"params.yaml has the best rate, {shown(best)}.")
     else:
         line, location = change_of(stage, best)
         typer.echo(f"In params.yaml{location}: {line}")
-    tried = sorted([*(trial.rate for trial in found.trials), *found.failed])
+    tried = sorted([*(trial.rate for trial in result.trials), *result.failed])
     if best in (tried[0], tried[-1]) and len(tried) > 1:
         end, beyond = ("lowest", best / 3) if best == tried[0] else ("highest", best * 3)
         hint(f"The best rate is the {end} one. Try further: gift search {task} --rates {beyond:.1e} {shown(best)}")
@@ -139,27 +140,27 @@ def _accuracy(score: Score) -> str:
     return f"{score.percent:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _record(found: RateSearch, stage: Stage, iterations: int) -> dict[str, Any]:
+def _record(result: RateSearch, stage: Stage, iterations: int) -> dict[str, Any]:
     return {
-        "task": found.task,
+        "task": result.task,
         "method": stage.method,
         "iterations": iterations,
-        "metric": found.metric,
-        "validation_images": found.start[found.task].images,
-        "start": {name: round(score.percent, 4) for name, score in found.start.items()},
+        "metric": result.metric,
+        "validation_images": result.start[result.task].images,
+        "start": {name: round(score.percent, 4) for name, score in result.start.items()},
         "trials": [
             {
                 "learning_rate": trial.rate,
-                "accuracy_percent": round(trial.scores[found.task].percent, 4),
-                "interval_95": [round(limit, 4) for limit in trial.scores[found.task].interval],
-                "gained_points": round(found.gained(trial), 4),
-                "lost_points": round(found.lost(trial), 4),
+                "accuracy_percent": round(trial.scores[result.task].percent, 4),
+                "interval_95": [round(limit, 4) for limit in trial.scores[result.task].interval],
+                "gained_points": round(result.gained(trial), 4),
+                "lost_points": round(result.lost(trial), 4),
                 "by_task": {name: round(score.percent, 4) for name, score in trial.scores.items()},
                 "seconds": trial.seconds,
             }
-            for trial in found.trials
+            for trial in result.trials
         ],
-        "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in found.failed.items()],
-        "best": found.best.rate,
-        "change": change_of(stage, found.best.rate)[0],
+        "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in result.failed.items()],
+        "best": result.best.rate,
+        "change": change_of(stage, result.best.rate)[0],
     }

@@ -14,11 +14,11 @@ import typer
 from gift_core.errors import GiftError, UserError
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
+from gift_core.stage_facts import facts_of
 
 from ..command_line import AsJson, GiftCommand, hint, name_guides, note, print_files, print_json, require_new
 from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_params
 
-ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
 NO, BAD_INPUT = 1, 2
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
@@ -127,7 +127,8 @@ def merge_lock(
     merged, changed = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
     ours.write_text(merged, encoding="utf-8", newline="\n")
     typer.echo("dvc.lock: the stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
-    if both := [name for name in changed if name not in ALWAYS_RUN]:
+    both = [name for name in changed if not facts_of(name).always_runs]  # these read what both sides changed
+    if both:
         typer.echo(f"dvc.lock: both sides changed {first_names(both, 6)}: kept as on this branch", err=True)
 
 

@@ -73,7 +73,7 @@ def show(
         return
     metrics = read_metrics(reports / "metrics.json")
     last = {method: row["last_percent"] for method, row in summary["methods"].items()}  # None: it has no mean
-    if [*last] != [*metrics] or any(last[each] not in (None, metrics[each]["last"]) for each in last):
+    if [*last] != [*metrics] or any(last[method] not in (None, metrics[method]["last"]) for method in last):
         raise UserError(f"{reports}: summary.json and metrics.json are of different runs. {remedy}")
     if sentence := read(ZeroShot, reports / "zero_shot.json", STAGE).sentence:  # empty: no published benchmark
         typer.echo(sentence)
@@ -102,7 +102,8 @@ def _print_next(summary: Summary) -> None:
 def _print_result(summary: Summary) -> None:
     from gift_core.artifacts.report_json import SUMMARY_METRICS
 
-    newest, rows, learned = summary["tasks"][-1], {}, {}
+    newest = summary["tasks"][-1]
+    rows, learned = {}, {}
     for name, row in summary["methods"].items():
         method = f"{name}\n{row['label']}" if "label" in row else name  # the sentences below have the label
         rows[method] = {**{metric: row[key] for metric, key in SUMMARY_METRICS.items()}, "probes": row.get("probes")}
@@ -130,7 +131,9 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
     }
     longest_first = sorted(seconds.items(), key=lambda item: -sum(item[1]))
     if as_json:
-        rows = {stage: {"instances": len(each), "seconds": round(sum(each), 2)} for stage, each in longest_first}
+        rows = {
+            stage: {"instances": len(of_stage), "seconds": round(sum(of_stage), 2)} for stage, of_stage in longest_first
+        }
         print_json({"stages": rows})
         return
     for stage, of_stage in longest_first:
@@ -175,7 +178,7 @@ def metrics(
             typer.echo(f"note: {text}", err=True)
     rows = pd.concat(parts)
     learned = rows[(rows["step"] >= 0) & (rows["protocol"] != CLASS_INCREMENTAL)].sort_values("step", kind="stable")
-    orders = {tuple(own["trained_task"].unique()) for _, own in learned.groupby(["seed", "method"])}
+    orders = {tuple(by_method["trained_task"].unique()) for _, by_method in learned.groupby(["seed", "method"])}
     if len(orders) > 1:
         note("note: not all methods learned the same tasks in the same order; do not compare them directly")
     if output or len(parts) > 1:
@@ -232,7 +235,8 @@ def print_metrics(
     if any(row.get("probes") for row in rows.values()):
         kept = {name: row.get("probes") for name, row in rows.items()}
         columns["Zero-shot\nkept"] = {  # `57.0 (-12.7)`: at the end, and the difference to the pre-trained model
-            name: f"{percent(each['mean'])} ({_points(each['change'])})" if each else "-" for name, each in kept.items()
+            name: f"{percent(probes['mean'])} ({_points(probes['change'])})" if probes else "-"
+            for name, probes in kept.items()
         }
         whole.append("Zero-shot\nkept")
     longest = max(map(len, "\n".join(rows).splitlines()), default=0)  # a name can have a label below it

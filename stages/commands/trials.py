@@ -67,8 +67,8 @@ def with_iterations(stage: Stage, iterations: int) -> Config:
     UserError if the method's row does not fit them.
     """
     training = stage.config.training
-    for key, what in check_lengths(f"methods.{stage.method}", stage.row, iterations):
-        raise UserError(f"gift search --iterations {iterations}: params.yaml: {key}: {what}")
+    for key, fault in check_lengths(f"methods.{stage.method}", stage.row, iterations):
+        raise UserError(f"gift search --iterations {iterations}: params.yaml: {key}: {fault}")
     warmup = training.warmup_iterations * iterations // training.iterations
     shorter = training.model_copy(update={"iterations": iterations, "warmup_iterations": warmup})
     return stage.config.model_copy(update={"training": shorter})
@@ -79,8 +79,10 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
 
     UserError if no rate works.
     """
-    config, layout, start, task = stage.config, stage.layout, stage.start_model, stage.task
-    device, budget = set_up_device(config.run.device), CacheBudget()
+    config, layout = stage.config, stage.layout
+    start, task = stage.start_model, stage.task
+    device = set_up_device(config.run.device)
+    budget = CacheBudget()
     require_devices(device, config.training.processes)
     names = (step.task for step in config.sequence)
     others = [name for name in names if name != task and (layout.task(name) / "task.json").is_file()]
@@ -97,11 +99,14 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         work = run.folder
         trial = _open_trial(stage, work)
         folders = [trial.layout.task(task), *_other_sets(stage, others, work / "measured")]
-        sets = [TestSet(each, batch_size=config.evaluation.batch_size, cache_budget=budget) for each in folders]
+        sets = [TestSet(folder, batch_size=config.evaluation.batch_size, cache_budget=budget) for folder in folders]
         scores = partial(measure, sets=sets, device=device, precision=config.model.precision)
-        before, trials, failed = scores(start), list[Trial](), dict[float, str]()
+        before = scores(start)
+        trials = list[Trial]()
+        failed = dict[float, str]()
         for rate in progress(rates, len(rates), "rates"):
-            done, snapshot, model = work / f"rate-{rate!r}.json", work / f"rate-{rate!r}.safetensors", work / "model"
+            done, snapshot = work / f"rate-{rate!r}.json", work / f"rate-{rate!r}.safetensors"
+            model = work / "model"
             try:
                 if not done.is_file():
                     begun = time.monotonic()
@@ -135,17 +140,19 @@ def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Pa
 
 def _open_trial(stage: Stage, work: Path) -> Stage:
     """Writes the task with its validation part, and what the teacher gives, where it has read the task's own images."""
-    layout, config, task = stage.layout, stage.config, stage.task
+    layout, config = stage.layout, stage.config
+    task = stage.task
     trial = replace(stage, stage="finetune", layout=TrialLayout(layout.root, work, task))
-    own, own_teacher, taught = trial.layout.task(task), work / "teacher", layout.teacher(stage.method, task)
-    if not own.exists():
+    task_folder = trial.layout.task(task)
+    if not task_folder.exists():
         shard, row = config.ingest.images_per_shard, config.tasks[task]
         images = validation_images(task, row, stored=config.ingest, seed=config.seed, root=layout.root)
-        hold_out(layout.task(task), own, seed=config.seed, images_per_shard=shard, validation=images)
-    if not own_teacher.exists():
+        hold_out(layout.task(task), task_folder, seed=config.seed, images_per_shard=shard, validation=images)
+    taught, teacher = layout.teacher(stage.method, task), work / "teacher"
+    if not teacher.exists():
         replay = replay_of(config, trial.layout, stage.method, task)
         if (taught / SOURCE).is_file() and read_source(taught).read == replay.hashes():
-            own_teacher.symlink_to(taught.absolute())
+            teacher.symlink_to(taught.absolute())
         else:
             teach_step(replace(trial, stage="teach"))
     return trial

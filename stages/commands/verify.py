@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from ..dvc.store import DvcStore, Output
 
-OK, MISSING, BROKEN = "ok", "missing", "broken"
+OK = "ok"
+MISSING = "missing"
+BROKEN = "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
 
 
@@ -44,7 +46,10 @@ class Item:
                 self.read(self.path)
         except (ContractError, OSError) as error:
             self.problems = [str(error), *self.problems]
-        self.status = BROKEN if self.problems else OK if is_here else MISSING
+        if self.problems:
+            self.status = BROKEN
+        else:
+            self.status = OK if is_here else MISSING
 
     def show(self) -> None:
         """Prints one line, with the problems below it."""
@@ -75,8 +80,8 @@ def verify(
     store = None
     if (root / ".dvc").is_dir():
         require_free(root)  # half of a new result looks broken
-        if remote and (found := check_remote(root, read_settings(root))).mark != "ok":
-            raise UserError(f"gift verify --remote: nothing was read. The remote: {found.sentence}")
+        if remote and (answer := check_remote(root, read_settings(root))).mark != "ok":
+            raise UserError(f"gift verify --remote: nothing was read. The remote: {answer.sentence}")
         store = DvcStore(root)
     else:
         note(f"{root}: no DVC project, so only the files of the stages are checked")
@@ -84,16 +89,17 @@ def verify(
     for item in progress(items, len(items), "artifacts"):
         item.check(store)
     broken = [item for item in items if item.status == BROKEN]
-    for item in () if as_json else items if verbose else broken:
-        item.show()
+    if not as_json:
+        for item in items if verbose else broken:
+            item.show()
     if broken and heal and store:
         broken = _heal(store, broken, as_json=as_json)
     on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else {}
-    counts = {status: sum(each.status == status for each in items) for status in (OK, MISSING, BROKEN)}
+    counts = {status: sum(item.status == status for item in items) for status in (OK, MISSING, BROKEN)}
     stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
     again = " ".join(["dvc repro", *(["--force --single-item", *stages] if stages else ["report"])])
     if as_json:
-        artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in items]
+        artifacts = [{"path": item.path, "status": item.status, "problems": item.problems} for item in items]
         remedy = again if broken and heal else None
         print_json({**counts, "broken_on_remote": [], **on_remote, "make_again": remedy, "artifacts": artifacts})
     else:
@@ -117,7 +123,7 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     artifacts = artifacts_of(Layout(root), load_config(params))
     items = [Item(path, read, outputs.pop(os.path.realpath(path), None)) for path, read in artifacts]
-    return [*items, *(Item(root / os.path.relpath(each.path, root), None, each) for each in outputs.values())]
+    return [*items, *(Item(root / os.path.relpath(output.path, root), None, output) for output in outputs.values())]
 
 
 def _heal(store: DvcStore, broken: list[Item], *, as_json: bool) -> list[Item]:
@@ -138,13 +144,14 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> dict[str, An
 
     With JSON, the lines are on stderr.
     """
-    found, absent = store.broken_on_remote()
-    broken = store.replace_on_remote(found) if heal else found
+    damaged, absent = store.broken_on_remote()
+    broken = store.replace_on_remote(damaged) if heal else damaged
     for oid in broken:
-        paths = sorted({str(path) for output in store.outputs() for path, own in store.files(output) if own == oid})
+        files = (file for output in store.outputs() for file in store.files(output))
+        paths = sorted({str(path) for path, of_file in files if of_file == oid})
         typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
         typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
-    replaced = len(found) - len(broken)
+    replaced = len(damaged) - len(broken)
     text = f"the remote: {replaced} objects replaced, {len(broken)} broken, {absent} not there"
     where = " in a clone that has them, or after dvc repro" if heal else ""
     typer.echo(f"{text}. Next: gift verify --remote --heal{where}" if broken else text, err=as_json)

@@ -47,19 +47,20 @@ def why(
 
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        found = stale_stages(pipeline, config)
-        summary = total_time(pipeline, [name for each in found for name in each["stages"]])
-        recorded = [name for each in found if {MISSING, CHANGED} & {*each["reasons"]} for name in each["stages"]]
+        groups = stale_stages(pipeline, config)
+        summary = total_time(pipeline, [name for group in groups for name in group["stages"]])
+        lost = [group for group in groups if {MISSING, CHANGED} & {*group["reasons"]}]
+        recorded = [name for group in lost for name in group["stages"]]
         size = byte_size(pipeline.recorded_bytes(recorded))
     if as_json:
-        print_json({"stale": found, **summary})
+        print_json({"stale": groups, **summary})
         return
-    for each in found:
-        typer.echo("\n  ".join([f"{first_names(each['stages'], SHOWN_NAMES)} would run:", *each["reasons"]]))
-        if each["seconds"] is not None:
-            typer.echo(f"  By the last times this takes {duration(each['seconds'])}.")
+    for group in groups:
+        typer.echo("\n  ".join([f"{first_names(group['stages'], SHOWN_NAMES)} would run:", *group["reasons"]]))
+        if group["seconds"] is not None:
+            typer.echo(f"  By the last times this takes {duration(group['seconds'])}.")
     nothing = "Nothing is new or changed: dvc repro would run nothing."
-    typer.echo(describe(summary) if found or summary["follow"] else nothing)
+    typer.echo(describe(summary) if groups or summary["follow"] else nothing)
     if recorded:
         typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if running_code().edited:
@@ -71,8 +72,10 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
 
     A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
     """
-    code, writers, seconds = code_files(config, Path()), pipeline.writers(), pipeline.expected_seconds()
-    groups, stale = dict[tuple[str, tuple[str, ...]], list[str]](), set[str]()
+    code = code_files(config, Path())
+    writers, seconds = pipeline.writers(), pipeline.expected_seconds()
+    groups = dict[tuple[str, tuple[str, ...]], list[str]]()
+    stale = set[str]()
     for name in pipeline.upstream:
         changes = pipeline.changes(name)
         edits = list[str]()
@@ -95,22 +98,22 @@ def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], sta
     """Why a stage would run: what changed itself, not what may change because a stage before it runs."""
     if changes.is_new:
         return [NEW]
-    found = ["its command in dvc.yaml changed"] if changes.command else []
-    found += [f"{key}: {_shown(old, new)}" for key, (old, new) in changes.params.items()]
+    reasons = ["its command in dvc.yaml changed"] if changes.command else []
+    reasons += [f"{key}: {_shown(old, new)}" for key, (old, new) in changes.params.items()]
     for path, status in changes.deps.items():
-        above = (str(each) for each in (Path(path), *Path(path).parents))
-        writer = next((writers[each] for each in above if each in writers), None)
+        above = (str(folder) for folder in (Path(path), *Path(path).parents))
+        writer = next((writers[folder] for folder in above if folder in writers), None)
         inside = {name for output, name in writers.items() if output.startswith(f"{path}/")}
         if writer and status != "deleted":
-            found.append(f"{path}, which {writer} writes, is not what it was when this stage ran")
+            reasons.append(f"{path}, which {writer} writes, is not what it was when this stage ran")
         elif writer not in stale and inside.isdisjoint(stale):
             without = ". To do without it: dvc repro --allow-missing" if path.startswith("data/0_raw/") else ""
-            found.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
-    found += edits
+            reasons.append(f"{path} is missing{without}" if status == "deleted" else f"{path} changed")
+    reasons += edits
     gone = [status in ("deleted", "not in cache") for status in changes.outs.values()]
-    if any(gone) and not found:  # else it writes them anyway
-        found.append(MISSING)
-    return found if all(gone) else [*found, CHANGED]
+    if any(gone) and not reasons:  # else it writes them anyway
+        reasons.append(MISSING)
+    return reasons if all(gone) else [*reasons, CHANGED]
 
 
 def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
@@ -119,7 +122,7 @@ def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     if old is None:
         yield "it ran with other code, which the cache does not have"
         return
-    was, now = (dict(leaves(each.get("settings", {}), ".".join(["methods", *names]))) for each in (old, new))
+    was, now = (dict(leaves(content.get("settings", {}), ".".join(["methods", *names]))) for content in (old, new))
     yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))
     former, version = old.get("version", 0), new["version"]
     sentences = [running_code().versions[stage][number] for number in range(former + 1, version + 1)]
@@ -138,7 +141,7 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(*values: Any) -> str:
-    texts = ("nothing" if each is None else json.dumps(each, ensure_ascii=False, default=str) for each in values)
+    texts = ("nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values)
     return " -> ".join(texts)
 
 
@@ -147,7 +150,7 @@ def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
     from ..dvc.run_loop import Schedule
 
     schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
-    behind = {each for name in {*run} - {"check"} for each in schedule.behind(name)}  # what follows check is known
+    behind = {later for name in {*run} - {"check"} for later in schedule.behind(name)}  # what follows check is known
     follow = {name for name in behind if pipeline.command(name)} - {*run}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
     return {

@@ -62,8 +62,8 @@ def run_in_server(package: str) -> int | None:
             connection.connect(os.environ[SOCKET])
             if json.loads(answers.readline()) != _settings():
                 return None
-            own = {"argv": sys.argv, "path": sys.path[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
-            request = {"package": package, "process": os.getpid(), "group": os.getpgrp(), **own}
+            caller = {"argv": sys.argv, "path": sys.path[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
+            request = {"package": package, "process": os.getpid(), "group": os.getpgrp(), **caller}
             socket.send_fds(connection, [b"0"], [0, 1, 2])
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which is in the same process group
             connection.sendall(json.dumps(request).encode() + b"\n")
@@ -178,11 +178,11 @@ def _receive(connection: socket.socket, settings: bytes) -> tuple[dict[str, Any]
         connection.sendall(settings)
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         request = json.loads(connection.makefile().readline())
-        own, stage = os.getpid(), os.fork()
+        parent, stage = os.getpid(), os.fork()
         if stage == 0:
             connection.close()
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # nobody would know of the result
-            if os.getppid() != own:  # it has ended already
+            if os.getppid() != parent:  # it has ended already
                 os._exit(1)
             return request, streams
         code = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])

@@ -32,21 +32,22 @@ DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run
 
 def require_checked_code(opened: Stage) -> None:
     """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    stage, method, root = opened.stage, opened.method, opened.layout.root
+    stage, method = opened.stage, opened.method
+    root = opened.layout.root
     file = root / code_file(stage, method)
     if DVC_STAGE not in os.environ or not file.is_file():
         return
-    found, checked = content_of(stage, method, opened.config, root), read_json_file(file)
+    now, checked = content_of(stage, method, opened.config, root), read_json_file(file)
     edited = {
         "settings": f"{PARAMS}: methods.{method}".rstrip("."),
         "files": "a file that settings name",
         "own_code": "a file that the method names",
     }
-    changed = next((key for key in edited if checked.get(key) != found.get(key)), "code")
-    if checked != found:
-        what = f"{edited.get(changed, 'the code')} was edited after `check` ran"
+    changed = next((key for key in edited if checked.get(key) != now.get(key)), "code")
+    if checked != now:
+        edit = f"{edited.get(changed, 'the code')} was edited after `check` ran"
         why = f"so the result would be recorded as that of other {changed}"
-        raise UserError(f"{stage}: {what}, {why}. Run dvc repro again.")
+        raise UserError(f"{stage}: {edit}, {why}. Run dvc repro again.")
 
 
 def require_usable_model(opened: Stage, clip: Clip) -> None:
@@ -88,13 +89,16 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     """Raises UserError where DVC runs the stage, and a value that it records is not as in `before`, the file's content
     when the stage began."""
     stage, method = opened.stage, opened.method
-    if DVC_STAGE not in os.environ or (now := params.read_bytes()) == before:
+    if DVC_STAGE not in os.environ:
+        return
+    now = params.read_bytes()
+    if now == before:
         return
     try:
         old, new = parse_yaml(before), parse_yaml(now)
     except ValueError as error:
-        what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
-        raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
+        problem = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
+        raise UserError(f"{problem}. The result is not recorded. Correct the file and run dvc repro again.") from None
     block = parse_yaml(read_limited(pipeline_root(opened.layout.root) / "dvc.yaml", MAX_YAML_BYTES))["stages"][stage]
     written = block.get("do", block).get("params", [])
     keys = [key.replace("${item.method}", method).replace("${key}", opened.task) for key in written]
@@ -102,8 +106,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     names = {name for row in rows if isinstance(row, Mapping) for name in row}
     keys += [f"methods.{method}.{name}" for name in sorted(names) if READ_BY.get(name, "finetune") == stage]
     if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
-        what = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
-        raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
+        problem = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
+        raise UserError(f"{problem}, and is not recorded. Run dvc repro again.")
 
 
 def value_at(content: Any, key: str) -> Any:

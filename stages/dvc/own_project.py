@@ -35,8 +35,8 @@ def write_project(root: Path, params: str, config: Config, *, shares_cache: bool
     for name in (file for file in COPIED if Path(file).is_file()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(name, root / name)
-    own = own_files(Path(), files_of(config, config.run.methods))
-    for name in (*LINKED, *own, *(task.path for task in config.tasks.values())):
+    modules = own_files(Path(), files_of(config, config.run.methods))
+    for name in (*LINKED, *modules, *(task.path for task in config.tasks.values())):
         if Path(name).exists() and not (root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to(os.path.relpath(name, (root / name).parent))

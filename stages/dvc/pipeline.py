@@ -62,28 +62,30 @@ class DvcPipeline:
         known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
         stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
-        self._new = [each for each in self._stages.values() if each.cmd and not any(out.hash_info for out in each.outs)]
+        self._new = [
+            stage for stage in self._stages.values() if stage.cmd and not any(out.hash_info for out in stage.outs)
+        ]
         self._params: dict[str, Any] = {}
         self._unwritten: list[Any] = []  # stages that are recorded, but not in dvc.lock
         self._next_write = 0.0
-        self.upstream: dict[str, list[str]] = {
-            name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
-        }
+        self.upstream: dict[str, list[str]] = {}
+        for name, stage in self._stages.items():
+            self.upstream[name] = [before.addressing for before in graph.successors(stage)]
 
     def may_run(self) -> list[str]:
         """Returns the stages that are stale and those after them, which `dvc repro` may have to run.
 
         DVC's own `changed` needs its lock.
         """
-        found: dict[str, None] = {}
+        stale: dict[str, None] = {}
         for name, before in self.upstream.items():  # DVC has these in front of the stage
             stage = self._stages[name]
             deps = () if stage.frozen else stage.deps
             always = not stage.frozen and (stage.is_callback or stage.always_changed)
-            follows = always or not found.keys().isdisjoint(before)
+            follows = always or not stale.keys().isdisjoint(before)
             if follows or stage.changed_stage() or any(entry.status() for entry in (*deps, *stage.outs)):
-                found[name] = None
-        return list(found)
+                stale[name] = None
+        return list(stale)
 
     def changes(self, name: str) -> Changes:
         """Returns what is different since the stage was recorded, without looking at the stages before it."""
@@ -158,7 +160,7 @@ class DvcPipeline:
             return None
         stage = next(words, "")
         names = itertools.takewhile(lambda word: not word.startswith("-"), words)
-        return Layout(Path().absolute()).timings() / stage / f"{'-'.join(names) or stage}.json"
+        return Layout(Path().absolute()).timing(stage, *names)
 
     def expected_seconds(self) -> dict[str, float]:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
@@ -169,7 +171,11 @@ class DvcPipeline:
                     known[name] = float(json.loads(file.read_bytes())["seconds"])
                     of_block[name.partition("@")[0]].append(known[name])
         times = {name: of_block[name.partition("@")[0]] for name in self.upstream}
-        return {name: known.get(name, sum(each) / len(each)) for name, each in times.items() if each}
+        return {
+            name: known.get(name, sum(known_times) / len(known_times))
+            for name, known_times in times.items()
+            if known_times
+        }
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
@@ -227,9 +233,10 @@ class DvcPipeline:
                 with modify_yaml(temporary) as content:
                     content.setdefault("schema", "2.0")
                     recorded = content.setdefault("stages", {})
-                    for stage in [each for each in self._unwritten if each.path == path]:
+                    for stage in [stage for stage in self._unwritten if stage.path == path]:
                         recorded.update(to_lockfile(stage))
-                    for name in [each.name for each in self._new if each.path == path and each.name in recorded]:
+                    new = [stage.name for stage in self._new if stage.path == path]
+                    for name in [name for name in new if name in recorded]:
                         recorded[name] = recorded.pop(name)
             self._repo.scm_context.track_file(os.fspath(lock))
         self._unwritten.clear()
@@ -272,7 +279,9 @@ def require_free(root: Path) -> None:
     """
     import psutil
 
-    projects = (each for each in (root.absolute(), *root.absolute().parents) if (each / ".dvc" / "config").is_file())
+    projects = (
+        folder for folder in (root.absolute(), *root.absolute().parents) if (folder / ".dvc" / "config").is_file()
+    )
     file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
         entries = json.loads(file.read_bytes()).get("write", {}).values()

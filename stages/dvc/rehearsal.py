@@ -31,22 +31,13 @@ SILENT = (
 )
 
 
-def chosen(values: Mapping[str, Any], methods: list[str], tasks: list[str]) -> dict[str, Any]:
-    """Returns the content of params.yaml with these methods and steps only."""
-    from gift_core.config.checks import START
-
-    steps = [step for step in values["sequence"] if step["task"] in tasks]
-    before = [START, *(step["task"] for step in steps)]
-    sequence = [{**step, "after": after} for step, after in zip(steps, before, strict=False)]
-    rows = {name: row for name, row in values["tasks"].items() if name in (*tasks, *values["evaluation"]["probes"])}
-    return {**values, "run": values["run"] | {"methods": methods}, "tasks": rows, "sequence": sequence}
-
-
 def rehearse(config: Config, params: str) -> Measurement:
     """Runs the experiment `config`, whose reduced form is the text `params`, and returns what was measured.
 
     The project is removed afterwards, also after Ctrl-C.
     """
+    from gift_core.doctor.measurement import stage_seconds
+
     root = Layout(Path()).rehearsal()
     require_free(root)
     shutil.rmtree(root, ignore_errors=True)  # of a rehearsal that was killed
@@ -55,7 +46,7 @@ def rehearse(config: Config, params: str) -> Measurement:
         with _inside(root):
             with open_pipeline(Path(), []) as pipeline:
                 names = [name for name in pipeline.upstream if pipeline.command(name)]
-            expected = _expected_seconds(config)
+            expected = stage_seconds(config)
             note(f"rehearsal: {plural(len(names), 'stage')}, about {duration(expected * len(names))}")
             plan = Path(".gift", "plan.json").absolute()
             plan.parent.mkdir(exist_ok=True)
@@ -83,32 +74,27 @@ def _inside(root: Path) -> Iterator[None]:
         os.chdir(former)
 
 
-def _expected_seconds(config: Config) -> float:
-    from gift_core.doctor.measurement import stage_seconds
-
-    return stage_seconds(config)
-
-
 def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns what each finished stage measured, in their order, and the reason of each failed one."""
-    stages, failures = list[dict[str, Any]](), list[dict[str, Any]]()
+    stages = list[dict[str, Any]]()
+    failures = list[dict[str, Any]]()
     lost = dict[str, dict[str, Any]]()  # the failure because of which a stage has no result
     for name, before in pipeline.upstream.items():
         file = pipeline.timing(name)
         if file is None:
             continue
-        cause = next((lost[each] for each in before if each in lost), None)
+        cause = next((lost[stage] for stage in before if stage in lost), None)
         if cause is not None and not file.is_file():
             lost[name] = cause
             cause["skipped"] += 1
             continue
-        found = dict(read_json_file(file)) if file.is_file() else {"error": _silent_failure(pipeline, name)}
-        if "error" in found:
-            lost[name] = {"stage": name, "error": found["error"], "done": len(stages), "skipped": 0}
+        measured = dict(read_json_file(file)) if file.is_file() else {"error": _silent_failure(pipeline, name)}
+        if "error" in measured:
+            lost[name] = {"stage": name, "error": measured["error"], "done": len(stages), "skipped": 0}
             failures.append(lost[name])
         else:
             size = pipeline.recorded_bytes([name])
-            stages.append({**found, "bytes": size, "fixed_bytes": _fixed_bytes(found)})
+            stages.append({**measured, "bytes": size, "fixed_bytes": _fixed_bytes(measured)})
     return stages, failures
 
 
@@ -118,45 +104,34 @@ def _silent_failure(pipeline: DvcPipeline, name: str) -> str:
     return f"there is no {first_names(missing)}. `gift doctor` says how to get it." if missing else SILENT
 
 
-def _fixed_bytes(found: Mapping[str, Any]) -> int:
+def _fixed_bytes(measured: Mapping[str, Any]) -> int:
     """The bytes of a stage's output that do not depend on the amount of work: Fisher information is as large as the
     model."""
     from gift_core.artifacts.teacher_files import FISHER
 
-    file = Layout(Path()).teacher(found["method"], found["task"]) / FISHER
-    return file.stat().st_size if found["stage"] == "teach" and file.is_file() else 0
+    file = Layout(Path()).teacher(measured["method"], measured["task"]) / FISHER
+    return file.stat().st_size if measured["stage"] == "teach" and file.is_file() else 0
 
 
 def _measurement(
     config: Config, seconds: float, stages: list[dict[str, Any]], failures: list[dict[str, Any]]
 ) -> Measurement:
-    from gift_core.doctor.distinct_classes import used_tasks
-    from gift_core.doctor.finding import Project
+    from gift_core.computation import resolve_device
+    from gift_core.doctor.measured_needs import memory_of
     from gift_core.doctor.measurement import Measurement, deciding
+    from gift_core.execution.pool import core_count
 
-    methods, tasks = config.run.methods, tuple(used_tasks(Project(Path(), config)))
+    device = resolve_device(config.run.device)
+    cores = plural(core_count(), "core")
     rest = seconds - sum(stage["seconds"] for stage in stages)
     return Measurement(
         date=time.strftime("%Y-%m-%d %H:%M"),
-        device=device_name(config.run.device),
+        device=f"cpu ({cores})" if device.type == "cpu" else memory_of(device).name,
         seconds=round(seconds, 1),
         overhead=round(max(0.0, rest) / max(1, len(stages) + len(failures)), 3),
-        methods=methods,
-        tasks=tasks,
-        settings=deciding(config, methods, tasks),
+        methods=config.run.methods,
+        tasks=config.used_tasks,
+        settings=deciding(config, config.run.methods, config.used_tasks),
         stages=tuple(stages),
         failures=tuple(failures),
     )
-
-
-def device_name(named: str) -> str:
-    """Returns "cpu (2 cores)", or the name of a GPU."""
-    from gift_core.computation import resolve_device
-    from gift_core.execution.pool import core_count
-
-    device = resolve_device(named)
-    if device.type == "cuda":
-        import torch
-
-        return str(torch.cuda.get_device_name(device))
-    return f"cpu ({plural(core_count(), 'core')})" if device.type == "cpu" else "the Apple GPU"

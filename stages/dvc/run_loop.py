@@ -74,7 +74,7 @@ class RunLoop:
             while not stop.is_set():
                 can_start = self.keep_going or not self.failed
                 ready = self._schedule.ready() if can_start else ()  # the most urgent first
-                name = next((each for each in ready if self.pool.has_room(each)), None)
+                name = next((stage for stage in ready if self.pool.has_room(stage)), None)
                 if name is not None:
                     self._begin(name)
                 elif not self._running:
@@ -85,7 +85,7 @@ class RunLoop:
                 self.pipeline.write_lock()
             if stop.is_set():
                 say(f"stopping {len(self._running)} stages")
-                self._take([each for each in self.pool.stop() if each.code == 0])
+                self._take([result for result in self.pool.stop() if result.code == 0])
         finally:
             self.pipeline.write_lock(now=True)
 
@@ -105,11 +105,12 @@ class RunLoop:
         if verdict == "run":
             self._log(name).write_bytes(b"")
             self._submit(name)
-            of, now, waiting = len(self.pipeline.upstream), time.monotonic(), len(self._schedule.waiting)
-            running = {each: now - started for each, started in self._running.items()}
+            total, now = len(self.pipeline.upstream), time.monotonic()
+            number = total - len(self._schedule.waiting)
+            running = {stage: now - started for stage, started in self._running.items()}
             left = self._schedule.seconds_left(running, self.pool.workers)
             done, elapsed = self._expected - left, now - self._began
-            say(f"{name}: started ({describe(of - waiting, of, left, done=done, elapsed=elapsed)})")
+            say(f"{name}: started ({describe(number, total, left, done=done, elapsed=elapsed)})")
         elif verdict == "restored":
             self._record(name, "restored", "restored from the run cache")
         else:
@@ -148,28 +149,28 @@ class RunLoop:
 
     def _take(self, ended: list[Ended]) -> None:
         """Records the stages that ended well, and runs those again that something else than themselves ended."""
-        for each in ended:
-            if each.name in self._helpers:
-                stage = self._helpers.pop(each.name)
-                if stage and each.code != 0:
+        for result in ended:
+            if result.name in self._helpers:
+                stage = self._helpers.pop(result.name)
+                if stage and result.code != 0:
                     self._lost[stage] += 1
-                    say(f"{stage}: a helper was lost ({each.reason}). The stage goes on without it")
+                    say(f"{stage}: a helper was lost ({result.reason}). The stage goes on without it")
                 continue
-            name, attempt = each.name, f"attempt {self._attempts[each.name] + 1} of {ATTEMPTS}"
+            name, attempt = result.name, f"attempt {self._attempts[result.name] + 1} of {ATTEMPTS}"
             for helper in [helper for helper, of in self._helpers.items() if of == name]:
                 self._dismiss(helper)
-            if each.code == 0:
+            if result.code == 0:
                 self._record(name, "done")
-            elif (each.code is None or each.code < 0) and self._attempts[name] < ATTEMPTS:  # not by itself
+            elif (result.code is None or result.code < 0) and self._attempts[name] < ATTEMPTS:  # not by itself
                 with self._log(name).open("a", encoding="utf-8") as log:
-                    log.write(f"\n--- {each.reason}; {attempt}\n")
-                say(f"{name}: {each.reason}; {attempt}")
+                    log.write(f"\n--- {result.reason}; {attempt}\n")
+                say(f"{name}: {result.reason}; {attempt}")
                 self.pipeline.remove_outputs(name)
                 self._submit(name)
             else:
-                self._fail(name, [each.reason, *self._last_lines(name)])
+                self._fail(name, [result.reason, *self._last_lines(name)])
 
-    def _record(self, name: str, state: str, what: str = "") -> None:
+    def _record(self, name: str, state: str, message: str = "") -> None:
         """Records a stage in DVC. Only then the stages after it can start."""
         try:
             self.pipeline.record(name)
@@ -177,24 +178,24 @@ class RunLoop:
             self._fail(name, [str(error), *self._last_lines(name)])
             return
         self._schedule.finish(name)
-        self._end(name, state, what or state)
+        self._end(name, state, message or state)
 
     def _fail(self, name: str, lines: list[str]) -> None:
         """Prints why a stage failed, also with --quiet, and skips the stages after it."""
         self.failed[name] = lines[0]
         self._end(name, "failed")
         print("\n".join([f"failed: {name}", *(f"  {line}" for line in lines)]), file=sys.stderr, flush=True)  # noqa: T201
-        for each in self._schedule.drop_after(name):
-            self._end(each, "skipped", f"skipped, because {name} failed")
+        for dropped in self._schedule.drop_after(name):
+            self._end(dropped, "skipped", f"skipped, because {name} failed")
         if not self.keep_going and self._running:
             say(f"no other stage starts; waiting for {', '.join(self._running)}")
 
-    def _end(self, name: str, state: str, what: str = "") -> None:
-        """Notes how a stage ended, one of COUNTED, and prints `what` with the time that it ran."""
+    def _end(self, name: str, state: str, message: str = "") -> None:
+        """Notes how a stage ended, one of COUNTED, and prints `message` with the time that it ran."""
         self._ended[state] += 1
         started = self._running.pop(name, None)
-        if what:
-            say(f"{name}: {what}{'' if started is None else f' after {duration(time.monotonic() - started)}'}")
+        if message:
+            say(f"{name}: {message}{'' if started is None else f' after {duration(time.monotonic() - started)}'}")
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name.replace('/', '_')}.log"
@@ -245,18 +246,18 @@ class Schedule:
 
     def drop_after(self, name: str) -> list[str]:
         """Takes out all stages behind one that failed, and returns them."""
-        dropped = [each for each in self.behind(name) if each in self.waiting]
-        for each in dropped:
-            self.start(each)
+        dropped = [stage for stage in self.behind(name) if stage in self.waiting]
+        for stage in dropped:
+            self.start(stage)
         return dropped
 
     def behind(self, name: str) -> list[str]:
         """Returns all stages that depend on this one, directly or not."""
-        found = {name: None}
-        for each, waits_for in self._upstream.items():
-            if not found.keys().isdisjoint(waits_for):
-                found[each] = None
-        return [*found][1:]
+        behind = {name: None}
+        for stage, waits_for in self._upstream.items():
+            if not behind.keys().isdisjoint(waits_for):
+                behind[stage] = None
+        return [*behind][1:]
 
     def seconds_left(self, running: Mapping[str, float], workers: int) -> float:
         """Returns a lower bound of the time to the end. `running` has how long each running stage has run.

@@ -56,7 +56,7 @@ class DvcStore:
 
         UserError for a hash that is none, an output outside the project, and as in `files`.
         """
-        found = []
+        outputs = []
         with dvc_errors():
             for out in self._repo.index.outs:
                 if not (out.use_cache and out.hash_info and out.hash_name == "md5"):
@@ -66,9 +66,9 @@ class DvcStore:
                     raise UserError(f"{path}: its recorded hash {oid!r} is no MD5. {_UNTRUSTED}")
                 if not out.is_in_repo:
                     raise UserError(f"{path}: this output of {out.stage.relpath} is outside the project. {_UNTRUSTED}")
-                found.append(Output(out, path, str(getattr(out.stage, "name", None) or ""), oid))
-                self.files(found[-1])
-        return sorted(found, key=lambda output: output.path)
+                outputs.append(Output(out, path, str(getattr(out.stage, "name", None) or ""), oid))
+                self.files(outputs[-1])
+        return sorted(outputs, key=lambda output: output.path)
 
     def files(self, output: Output) -> list[tuple[Path, str]]:
         """Returns the files of the output, each with the name of its object.
@@ -78,15 +78,15 @@ class DvcStore:
         """
         if not output.oid.endswith(LISTING):
             return [(output.path, output.oid)]
-        found, listing = list[tuple[Path, str]](), self._cache_path(output.oid)
+        files, listing = list[tuple[Path, str]](), self._cache_path(output.oid)
         for entry in read_json_file(listing) if self.is_whole(output.oid) else ():
             name, oid = str(entry.get("relpath")), str(entry.get("md5"))
             leads_out = {"", ".", ".."} & set(name.split("/")) or (os.name == "nt" and re.search(r"[\\:]", name))
             if leads_out or not _OBJECT.fullmatch(oid):
-                what = f"{name!r} is no path of a file in this folder, or its hash {oid!r} is no MD5"
-                raise UserError(f"{listing}: this is DVC's listing of {output.path}, but {what}. {_UNTRUSTED}")
-            found.append((output.path / name, oid))
-        return found
+                fault = f"{name!r} is no path of a file in this folder, or its hash {oid!r} is no MD5"
+                raise UserError(f"{listing}: this is DVC's listing of {output.path}, but {fault}. {_UNTRUSTED}")
+            files.append((output.path / name, oid))
+        return files
 
     def objects(self, output: Output) -> list[str]:
         """Returns the names of all objects of the output that are known."""
@@ -111,9 +111,9 @@ class DvcStore:
         """Returns {file of the cache or the workspace with other bytes than its hash: a sentence about it}."""
         cached = {self._cache_path(oid): oid for oid in self.objects(output) if not self.is_whole(oid)}
         changed = [path for path, oid in self.files(output) if md5_of(path) != oid]
-        found = {path: f"the cache has other bytes under {oid}" for path, oid in cached.items()}
-        found |= {path: f"{path.name} is not the file that dvc.lock records" for path in changed}
-        return {path: what for path, what in found.items() if path.is_file()}
+        faults = {path: f"the cache has other bytes under {oid}" for path, oid in cached.items()}
+        faults |= {path: f"{path.name} is not the file that dvc.lock records" for path in changed}
+        return {path: fault for path, fault in faults.items() if path.is_file()}
 
     def heal(self, outputs: Sequence[Output]) -> None:
         """Deletes what is damaged, and restores it from a whole copy: in the workspace, the cache or the remote.
@@ -133,7 +133,7 @@ class DvcStore:
                 failed += self._fetch_objects(outputs)
                 for path in [path for output in outputs for path in self._damaged(output)]:  # with all listings
                     path.unlink()
-            whole = [str(each.path) for each in present if all(map(self.is_whole, self.objects(each)))]
+            whole = [str(output.path) for output in present if all(map(self.is_whole, self.objects(output)))]
             if whole:  # DVC would remove the rest of a folder that is not
                 self._repo.checkout(whole, force=True)
 
@@ -158,7 +158,9 @@ class DvcStore:
     def missing(self) -> list[Path]:
         """Returns the outputs that the cache does not have, or only parts of. Imports are left out."""
         outputs = [output for output in self.outputs() if not output.out.stage.is_import]
-        return [each.path for each in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(each))]
+        return [
+            output.path for output in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(output))
+        ]
 
     def unshared_inputs(self) -> list[Path]:
         """Returns the inputs of stages that are neither here nor recorded as anybody's output, so no pull brings them.
@@ -230,9 +232,9 @@ class DvcStore:
             failed += self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
             oids = sorted({oid for output in outputs for oid in self.objects(output)})
             with ThreadPoolExecutor(JOBS) as readers:
-                found = list(readers.map(lambda oid: md5_of(remote.oid_to_path(oid), remote.fs), oids))
-        broken = [oid for oid, md5 in zip(oids, found, strict=True) if md5 not in ("", oid.removesuffix(LISTING))]
-        return broken, found.count("")
+                hashes = list(readers.map(lambda oid: md5_of(remote.oid_to_path(oid), remote.fs), oids))
+        broken = [oid for oid, md5 in zip(oids, hashes, strict=True) if md5 not in ("", oid.removesuffix(LISTING))]
+        return broken, hashes.count("")
 
     def replace_on_remote(self, oids: Sequence[str]) -> list[str]:
         """Uploads those of the objects that are whole here, over those of the remote. Returns the others."""
@@ -273,7 +275,7 @@ def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
     finally:
         log.removeHandler(handler)
     if failed:
-        reasons = Counter(" ".join(f"{type(each).__name__}: {each}".split()) for each in failed)
+        reasons = Counter(" ".join(f"{type(failure).__name__}: {failure}".split()) for failure in failed)
         reason = reasons.most_common(1)[0][0].rstrip(".")
         words = [f"gift {command}: not everything was {done}: {reason}.", remedy_of(reason)]
         raise UserError(" ".join(filter(None, [*words, f"What has arrived is kept: run gift {command} again."])))

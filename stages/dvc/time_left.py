@@ -18,27 +18,29 @@ from typing import TYPE_CHECKING
 from gift_core.errors import GiftError
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
+from gift_core.stage_facts import facts_of
 
 from .fork_server import PLAN
 
 if TYPE_CHECKING:
     from .pipeline import DvcPipeline
 
-BRIEF = ("check", "report")  # they do not write the plan: before check one does not know what is stale
 TRUSTED_SECONDS = 60.0  # of a run, which say little about the rest
 DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
 def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path) -> dict[str, float]:
     """Returns the time of each stage: of its last run, or else by the last rehearsal. 0 where nobody knows it."""
-    known, measured = pipeline.expected_seconds(), dict[Path, float]()
-    if any(name not in BRIEF and name not in known and pipeline.timing(name) for name in names):
+    known = pipeline.expected_seconds()
+    measured = dict[Path, float]()
+    unknown = [name for name in names if name not in known and pipeline.timing(name)]
+    if not all(facts_of(name).always_runs for name in unknown):
         from gift_core.config.loading import load_config
         from gift_core.doctor.finding import Project
-        from gift_core.doctor.measured_needs import stage_times
+        from gift_core.doctor.measurement import stage_times
 
         with suppress(GiftError, ImportError, OSError, ValueError):  # the stage says what is wrong
-            measured |= stage_times(Project(Path().absolute(), load_config(params), is_active=True))
+            measured = stage_times(Project(Path().absolute(), load_config(params), is_active=True))
     files = {name: pipeline.timing(name) or Path() for name in names if pipeline.command(name)}
     return {name: DVC_SECONDS + known.get(name, measured.get(file, 0.0)) for name, file in files.items()}
 
@@ -59,8 +61,10 @@ def announce() -> None:
     The plan has the expected seconds of all stages in the order of `dvc repro`, 0 for those that do not run.
     """
     name, file = os.environ.get("DVC_STAGE"), Path(os.environ[PLAN])
-    if not name or is_quiet() or (name in BRIEF and not file.is_file()):
+    if not name or is_quiet():
         return
+    if facts_of(name).always_runs and not file.is_file():
+        return  # such as check, before which one does not know what is stale
     try:
         if not file.is_file():
             from dvc.repo import Repo
@@ -71,7 +75,7 @@ def announce() -> None:
             with dvc_errors():
                 pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
                 expected = expected_seconds(pipeline, pipeline.may_run(), Path("params.yaml"))
-            plan = {each: expected.get(each, 0.0) for each in pipeline.upstream if pipeline.command(each)}
+            plan = {stage: expected.get(stage, 0.0) for stage in pipeline.upstream if pipeline.command(stage)}
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(plan), encoding="utf-8")
         seconds = json.loads(file.read_text(encoding="utf-8"))

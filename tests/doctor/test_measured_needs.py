@@ -15,8 +15,8 @@ from gift_core.config.loading import parse_config
 from gift_core.config.presets import complete_text, find_presets
 from gift_core.doctor import measured_needs
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.measured_needs import check_disk, check_memory, check_time, stage_times
-from gift_core.doctor.measurement import Measurement, deciding, read_measurement, reduced, whole_needs
+from gift_core.doctor.measured_needs import check_disk, check_memory, check_time
+from gift_core.doctor.measurement import Measurement, deciding, read_measurement, reduced, stage_times, whole_needs
 from gift_core.layout import Layout
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from gift_core.errors import UserError
-from gift_core.execution.pool import GPU_STAGES, check_gpus
+from gift_core.execution.pool import check_gpus
+from gift_core.stage_facts import STAGES
 from stages.dvc.run_loop import Schedule
 from tests.imports import ROOT
 
@@ -24,7 +25,7 @@ def test_the_stages_that_use_a_gpu_are_stages_of_dvc_yaml_that_resolve_a_device(
     resolving = {
         name for name in stages if "set_up_device" in (ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")
     }
-    assert set(GPU_STAGES) == resolving - {"import_model"}
+    assert {stage for stage, facts in STAGES.items() if facts.computes} == resolving - {"import_model"}
 
 
 def test_a_share_of_gpus_that_ray_cannot_give_and_a_device_with_a_number_are_refused() -> None:

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.errors import ContractError, UserError
-from gift_core.work.os_errors import MEMORY, explain
+from gift_core.stage_facts import STAGES
+from gift_core.work.os_errors import explain
 from gift_core.work.publishing import build_folder
 from stages.app import app
 from tests.imports import ROOT
@@ -106,7 +107,7 @@ def test_the_errors_of_all_allocators_are_recognized_and_their_words_shown(name:
 
 def test_the_settings_that_need_less_memory_are_keys_of_params_yaml() -> None:
     config = load_config(ROOT / "params.yaml")
-    for text in MEMORY.values():
+    for text in filter(None, (facts.less_memory for facts in STAGES.values())):
         for key in (part.split()[0].rstrip(":") for part in text.split("; ")):
             section, _, name = key.partition(".")
             assert name in type(getattr(config, section)).model_fields, key
