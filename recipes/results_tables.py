@@ -89,11 +89,11 @@ def difference(first: pd.Series, second: pd.Series, quantity: str) -> str:
     found = difference_of(first, second)
     assert found, "the runs have no seed in common"
     mean = rounded(found.mean, quantity, signed=True)
-    if found.count == 1:
+    if found.seeds == 1:
         return mean
     each = [rounded(value, quantity, signed=True) for value in (first - second).dropna()]
     interval = f"{rounded(found.low, quantity)} to {rounded(found.high, quantity)}"
-    return f"{mean} ({', '.join(each) if found.count == 2 else interval})"
+    return f"{mean} ({', '.join(each) if found.seeds == 2 else interval})"
 
 
 def rounded(value: float, quantity: str, *, signed: bool = False) -> str:
