@@ -61,6 +61,7 @@ def run_former(root: Path, commit: str, project: Path, experiment: Experiment) -
         subprocess.run(["git", "archive", "--output", archive, commit], cwd=root, check=True)
         shutil.unpack_archive(archive, folder)
         add_data(folder / "data" / "0_raw")
+        record(folder)  # a result names files that are edited
         done = _repro(folder, experiment)
         if done.returncode:
             sys.exit(f"error: the experiment {project.name} fails with the code of {commit}:\n{done.stdout[-SHOWN:]}")
@@ -80,7 +81,7 @@ def differences(root: Path, former: Path, experiment: Experiment) -> Iterator[st
             shutil.rmtree(project / each)
             shutil.copytree(root / each, project / each, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(root / "dvc.yaml", project)
-        record(project)  # a result names files that are edited
+        record(project)
         lock = {"schema": "2.0", "stages": {name: row for name, row in before.items() if name not in names}}
         (project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
         # The last one first, so that each reads what the former code wrote.

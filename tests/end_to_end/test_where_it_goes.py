@@ -73,7 +73,7 @@ def hello(name: str) -> None:
         },
         "stages/app.py": {
             "from .commands.models import": "from .commands.hello import hello\n",
-            "        init, run, why": "        hello,\n",
+            "        init, doctor, rehearse": "        hello,\n",
         },
     },
     "a check of the doctor": {
