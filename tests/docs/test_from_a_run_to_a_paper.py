@@ -10,7 +10,7 @@ from tests.clone import SOCKET, fork_server, new_project, small
 from tests.docs.snippets import blocks_of, install_gift
 from tests.imports import ROOT
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]  # ten minutes
 PAGE = Path("docs", "from_a_run_to_a_paper.md").as_posix()
 TASKS = ("letters", "textures", "digits", "greek")
 
