@@ -49,7 +49,7 @@ def rehearse(preset: str, *, steps: int = STEPS, methods: Sequence[str] = ()) ->
     assert [name for name in rows if name not in shown] == []
     if not CHROMIUM:
         pytest.skip(f"every stage ran, but the report was not opened: {MISSING}")
-    script = '[errors, document.querySelectorAll("#result th[scope=row]").length]'
+    script = '[errors, document.querySelector("#result table").querySelectorAll("th[scope=row]").length]'
     assert evaluate(project.folder / "reports" / "index.html", script) == [[], len(rows)]
 
 
