@@ -73,14 +73,16 @@ def matrix(rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11, 3), dpi=120, layout="constrained")
     for axes, method in zip(figure.subplots(1, 2), ("finetune", "gift"), strict=True):
         own = rows[rows.method == method]
-        table = own.pivot(index="after_step", columns="task_step", values="accuracy")
         names = own.drop_duplicates("task").sort_values("task_step").task
-        for after, of_step in table.iterrows():
-            for step, accuracy in of_step.items():
-                color = "#fde9d9" if 0 < after < step else "#d9ead3" if after == step else "#ffffff"
-                axes.add_patch(_square(step, after, color))
-                axes.text(step, after, f"{accuracy:.1f}", ha="center", va="center", size=10)
-        last = len(table) - 1
+        for after, step, accuracy in own[["after_step", "task_step", "accuracy"]].itertuples(index=False):
+            color = "#ffffff"
+            if after == step:
+                color = "#d9ead3"
+            elif 0 < after < step:
+                color = "#fde9d9"
+            axes.add_patch(_square(step, after, color))
+            axes.text(step, after, f"{accuracy:.1f}", ha="center", va="center", size=10)
+        last = own.after_step.nunique() - 1
         axes.add_patch(_square(1, last, "none", edge="#0072b2", width=len(names)))
         axes.set_xlim(0.5, len(names) + 0.5)
         axes.set_ylim(last + 0.6, -0.5)

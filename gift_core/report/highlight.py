@@ -37,8 +37,9 @@ def best_method(record: RunRecord) -> str:
 def baseline_method(record: RunRecord) -> str | None:
     """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
     best = best_method(record)
-    candidates = [m for m in record.plain_methods if m != best] or [m for m in record.contenders if m != best]
-    return min(candidates, key=lambda method: record.scores[method]["last"] or 0.0, default=None)
+    plain = [method for method in record.plain_methods if method != best]
+    contenders = [method for method in record.contenders if method != best]
+    return min(plain or contenders, key=lambda method: record.scores[method]["last"] or 0.0, default=None)
 
 
 def headline(record: RunRecord) -> tuple[str, str]:

@@ -122,7 +122,7 @@ def use(
     shown, unwritten = [f"params.yaml is already the preset {preset}"], "nothing was written"
     if switch.before != switch.after:
         shown = [f"params.yaml {now} the preset {summary.name}: {summary.title}", f"  {size_of(summary)}"]
-        shown.append("  How long it takes here: gift doctor --time")
+        shown.append("  How long it takes here: gift rehearse")
         unwritten = f"--dry-run: {unwritten}"
     if switch.backup is not None:
         shown.append(f"Your changed params.yaml {now.removesuffix(' now')} kept as {switch.backup}")

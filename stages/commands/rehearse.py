@@ -154,8 +154,8 @@ def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
 
     rows = []
     for kind, stages in {**by_kind(needs), "all": needs}.items():
-        peaks = [stage.peak for stage in stages if stage.uses_gpu] or [stage.peak for stage in stages]
-        peak = "" if kind == "all" else byte_size(max(peaks))
+        on_device = [stage for stage in stages if stage.uses_gpu] or stages
+        peak = "" if kind == "all" else byte_size(max(stage.peak for stage in on_device))
         size = byte_size(sum(stage.bytes for stage in stages))
         rows.append((kind, f"{len(stages)}", duration(seconds_of(stages)), peak, size))
     on_gpu = gpu_seconds_of(needs)

@@ -120,7 +120,8 @@ def show_trials(result: RateSearch, stage: Stage) -> None:
     print_table(columns, rows, title=title, bold=[1 + result.trials.index(result.best)])
     for failed, reason in result.failed.items():
         typer.echo(f"{shown(failed)} failed: {reason.partition('. ')[0]}.")
-    if others := ", ".join(other_task for other_task in result.start if other_task != task):
+    others = ", ".join(other_task for other_task in result.start if other_task != task)
+    if others:
         typer.echo(f"Lost elsewhere: the mean over {others}. The best (*) gains the most minus what it loses.")
     if result.gained(result.best) <= 0:
         typer.echo(f"No rate gains anything on {task}. Try others, or more iterations.")

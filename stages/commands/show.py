@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Root, argument, flag, option
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Summary = Mapping[str, Any]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
@@ -165,23 +168,15 @@ def metrics(
 
     Example: gift metrics rows.csv --per-task
     """
-    import pandas as pd
-
-    from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, finished_part, read_accuracy_rows
+    from gift_core.artifacts.accuracy import CLASS_INCREMENTAL
     from gift_core.method.metrics import probe_scores, summarize
 
-    parts = []
-    for _, of_seed in read_accuracy_rows(files).groupby("seed"):
-        part, left_out = finished_part(of_seed)
-        parts.append(part)
-        for text in left_out:  # with --quiet, too: the numbers mean something else without it
-            typer.echo(f"note: {text}", err=True)
-    rows = pd.concat(parts)
+    rows = _finished_rows(files)
     learned = rows[(rows["step"] >= 0) & (rows["protocol"] != CLASS_INCREMENTAL)].sort_values("step", kind="stable")
     orders = {tuple(by_method["trained_task"].unique()) for _, by_method in learned.groupby(["seed", "method"])}
     if len(orders) > 1:
         note("note: not all methods learned the same tasks in the same order; do not compare them directly")
-    if output or len(parts) > 1:
+    if output or rows["seed"].nunique() > 1:
         from gift_core.report.comparison.paper_table import table_of_accuracies
 
         table = table_of_accuracies(rows)
@@ -201,7 +196,27 @@ def metrics(
         return
     steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
     print_metrics(by_method, extra=("Steps", steps))
-    for method, tasks in by_task.items() if per_task else ():
+    if per_task:
+        _print_tasks(by_task, by_method)
+
+
+def _finished_rows(files: Sequence[Path]) -> pd.DataFrame:
+    """The accuracies in the files, of every seed as far as its steps are complete; stderr says what it leaves out."""
+    import pandas as pd
+
+    from gift_core.artifacts.accuracy import finished_part, read_accuracy_rows
+
+    parts = []
+    for _, of_seed in read_accuracy_rows(files).groupby("seed"):
+        part, left_out = finished_part(of_seed)
+        parts.append(part)
+        for text in left_out:  # with --quiet, too: the numbers mean something else without it
+            typer.echo(f"note: {text}", err=True)
+    return pd.concat(parts)
+
+
+def _print_tasks(by_task: Mapping[str, Mapping[str, Any]], by_method: Mapping[str, Mapping[str, Any]]) -> None:
+    for method, tasks in by_task.items():
         if tasks:
             print_metrics(tasks, title=method, of="task")
         else:

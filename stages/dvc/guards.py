@@ -105,7 +105,8 @@ def require_same_settings(opened: Stage, params: Path, before: bytes) -> None:
     rows = [value_at(content, f"methods.{method}") for content in (old, new)]
     names = {name for row in rows if isinstance(row, Mapping) for name in row}
     keys += [f"methods.{method}.{name}" for name in sorted(names) if READ_BY.get(name, "finetune") == stage]
-    if changed := [key for key in keys if value_at(old, key) != value_at(new, key)]:
+    changed = [key for key in keys if value_at(old, key) != value_at(new, key)]
+    if changed:
         problem = f"{params.name}: {changed[0]} changed while {stage} ran. The result has the former value"
         raise UserError(f"{problem}, and is not recorded. Run dvc repro again.")
 

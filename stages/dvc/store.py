@@ -152,7 +152,8 @@ class DvcStore:
             if not failed:
                 outs, incomplete = self._repo.index.outs, self.missing()
                 outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
-                if whole := [path for path in outs if Path(path) not in incomplete]:
+                whole = [path for path in outs if Path(path) not in incomplete]
+                if whole:
                     self._repo.pull(whole, jobs=JOBS, allow_missing=True)  # into the workspace
 
     def missing(self) -> list[Path]:

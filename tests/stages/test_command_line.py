@@ -72,7 +72,7 @@ def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Pat
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
     assert gift("--quiet", "write_vocabulary").output == ""
     assert os.environ["GIFT_QUIET"] == "1"
-    assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].endswith("gift doctor --time")
+    assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].endswith("How long it takes here: gift rehearse")
     wrong = gift("-q", "use", "mini_fool", "--json")
     assert (wrong.exit_code, wrong.stdout, wrong.stderr[:7]) == (1, "", "error: ")
 
