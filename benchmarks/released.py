@@ -24,10 +24,10 @@ import pandas as pd
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
-from gift_core.computation import resolve_device, run_serially
+from gift_core.computation import resolve_device
 from gift_core.config.method_options import InterpolateConfig
 from gift_core.method.classifier import EncodingSettings
-from gift_core.method.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model, with_probes
+from gift_core.method.evaluation import EvaluationInputs, evaluate_step, newest_model, own_model, with_probes
 from gift_core.method.metrics import probe_scores, summarize
 from gift_core.progress import progress
 from gift_core.use.release import release_model
@@ -83,6 +83,7 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
                 so_far = names[: step + 1]
                 inputs = EvaluationInputs(
                     method=method,
+                    protocol=config.evaluation.protocol,
                     models={name: models[name] for name in (PRETRAINED, *so_far)},
                     tasks={name: layout.task(name) for name in so_far},
                     model_for=own_model if row.keeps_every_model else newest_model,
@@ -90,7 +91,7 @@ def measured(root: Path, method: str, alpha: float) -> dict[str, Any]:
                     previous={},
                     probes=probes,
                 )
-                yield with_probes(PROTOCOLS[config.evaluation.protocol](inputs, run_serially), inputs).rows
+                yield with_probes(evaluate_step(inputs), inputs).rows
 
         summary = summarize(pd.concat(rows(), ignore_index=True))[method]
     assert summary.probes is not None, "the preset has probes"

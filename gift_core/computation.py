@@ -7,10 +7,9 @@ here, gift_core.work.resumable resumes and shares them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -33,22 +32,16 @@ class State:
     note: Mapping[str, Any] = field(default_factory=dict)
 
 
-def union(state: State, following: State) -> State:
-    """Returns all tensors and notes of two states."""
-    return State(state.tensors | following.tensors, {**state.note, **following.note})
-
-
 @dataclass(frozen=True)
 class Computation(Generic[U]):
     """Units, and how they are computed.
 
     Args:
         name: distinguishes the computations of a stage.
-        units: in the order in which their states are merged. They can be pickled.
+        units: in the order of their states. They can be pickled.
         compute: computes a unit in this process.
         load: returns `compute` in another process: an importable function, or a partial of one. None: only this process
             computes.
-        merge: makes one state of the state so far and that of the next unit.
         rows: the number of rows of a unit, for the progress bar.
         noun: what a row is.
         keys: of the units, where their states serve later computations, too: each names what decides the state.
@@ -58,7 +51,6 @@ class Computation(Generic[U]):
     units: Sequence[U]
     compute: Compute[U]
     load: Callable[[], Compute[U]] | None = None
-    merge: Callable[[State, State], State] = union
     rows: Callable[[Any], int] = len
     noun: str = "images"
     keys: Sequence[str] = ()
@@ -68,19 +60,15 @@ class Computation(Generic[U]):
         """The number of rows of all units."""
         return sum(map(self.rows, self.units))
 
-    def merged(self, states: Iterable[State]) -> State:
-        """Returns the states of all units, in their order, as one. Only two of them are in memory."""
-        following = iter(states)
-        return reduce(self.merge, following, next(following, State({})))
+
+UnitRunner = Callable[[Computation[Any]], Iterator[State]]
 
 
-UnitRunner = Callable[[Computation[Any]], State]
-
-
-def run_serially(computation: Computation[Any]) -> State:
-    """Computes all units in this process, one after another, and returns the merged state."""
+def run_serially(computation: Computation[Any]) -> Iterator[State]:
+    """Computes each unit in this process when its state is asked for, and yields the states."""
     with progress_bar(computation.total, computation.noun) as bar:
-        return computation.merged(computation.compute(unit, bar.update) for unit in computation.units)
+        for unit in computation.units:
+            yield computation.compute(unit, bar.update)
 
 
 def share_of(rows: int, rank: int, count: int) -> slice:

@@ -35,7 +35,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.computation import set_up_device
-        from gift_core.method.evaluation import PROTOCOLS, with_probes
+        from gift_core.method.evaluation import evaluate_step, with_probes
         from gift_core.provenance import environment
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
@@ -49,10 +49,10 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         read = hashes_of_inputs(inputs.models, {**inputs.tasks, **probes})
         options = {**settings.model_dump(), "seed": stage.config.seed, "precision": stage.config.model.precision}
         features = kept_features(layout.work("features", method), stage.stage, device, options)
-        keeps = features if settings.protocol != "task_incremental" else nullcontext()
+        keeps = features if not settings.protocol.own_classes else nullcontext()
         with stage.resumable(device, {**read, **options}) as run, keeps as kept:
             stage.phase = "evaluating"
-            learned = PROTOCOLS[settings.protocol](inputs, replace(run, kept=kept))
+            learned = evaluate_step(inputs, replace(run, kept=kept))
             measured = with_probes(learned, inputs, run)
             metadata = {**measured.metadata, **record_hashes(trained), **computed_with(environment(device))}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
@@ -73,6 +73,7 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
     method, tasks = stage.method, stage.tasks
     return EvaluationInputs(
         method=method,
+        protocol=stage.config.evaluation.protocol,
         models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
         tasks={name: layout.task(name) for name in tasks},
         model_for=own_model if stage.row.keeps_every_model else newest_model,

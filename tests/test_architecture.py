@@ -20,7 +20,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
-    {"errors", "layout", "published", "quantities", "seeds", "stage_facts", "untrusted"},
+    {"errors", "layout", "protocols", "published", "quantities", "seeds", "stage_facts", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
     {"computation", "measuring", "provenance"},
     {"work"},
@@ -44,8 +44,8 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_050,
-    "gift_core/*.py": 1_130,
-    "gift_core/artifacts": 2_050,
+    "gift_core/*.py": 1_190,  # protocols.py has what nine modules had
+    "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_940,
     "gift_core/config": 2_420,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
@@ -60,11 +60,11 @@ BUDGET = {
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 3_430,
+    "gift_core/report": 3_420,
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,
-    "gift_core/work": 890,
+    "gift_core/work": 880,
     "recipes": 840,
     "stages": 6_130,
     "tests": 22_930,  # with what docs/adding_a_method.md adds

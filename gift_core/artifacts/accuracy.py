@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from gift_core.artifacts.contract import parse, read_table, sha256_of, write_tab
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.table_files import TableSchema, read_table_file
 from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.protocols import CLASS_INCREMENTAL, PROTOCOLS, TASK_INCREMENTAL, Protocol
 from gift_core.quantities import first_names
 
 STAGE = "evaluate"
@@ -39,14 +40,10 @@ MAX_IMAGES = "max_images"  # in the metadata, if there is a limit of the test im
 PRETRAINED = "pretrained"
 PRETRAINED_STEP = -1
 PROBE = "probe"
-TASK_INCREMENTAL = "task_incremental"
-CLASS_INCREMENTAL = "class_incremental"
-CROSS_DOMAIN = "cross_domain"
-PROTOCOLS = (TASK_INCREMENTAL, CLASS_INCREMENTAL, CROSS_DOMAIN)
 SCHEMA = pa.schema(
     [
         ("method", pa.string()),
-        ("protocol", pa.string()),  # one of PROTOCOLS
+        ("protocol", pa.string()),  # the name of one of PROTOCOLS
         ("step", pa.int64()),  # -1: the pre-trained model
         ("trained_task", pa.string()),  # the task learned last; "pretrained" at step -1
         ("eval_task", pa.string()),
@@ -136,7 +133,8 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
         raise UserError(f"{', '.join(map(str, files))}: no rows. Give a file with a row for each step and task.")
     newest = rows.groupby(["method", "seed"])["step"].transform("max")
     is_newest = rows.groupby(["method", "seed", "file"])["step"].transform("max") == newest
-    rows = rows[is_newest | (rows["protocol"] != CROSS_DOMAIN) | (rows["phase"] == PROBE)]
+    is_renewed = rows["protocol"].map(lambda name: PROTOCOLS[name].renews_matrix)
+    rows = rows[is_newest | ~is_renewed | (rows["phase"] == PROBE)]
     first = rows.groupby(["method", "seed", "protocol", "step", "eval_task"])["at"].transform("first")
     for row, at_first in zip(rows.itertuples(), first, strict=True):
         if row.at != at_first:
@@ -163,7 +161,7 @@ class _Row(BaseModel, allow_inf_nan=False):
 
     method: str
     seed: int = 0
-    protocol: Literal["task_incremental", "class_incremental", "cross_domain"] = "task_incremental"
+    protocol: Protocol = TASK_INCREMENTAL
     step: Annotated[int, Field(ge=PRETRAINED_STEP)]
     trained_task: str
     eval_task: str
@@ -195,13 +193,13 @@ def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield at, {**row, "trained_task": row["trained_task"] or PRETRAINED, "top1": accuracy}
 
 
-def protocol_of(rows: pd.DataFrame, method: str) -> str:
-    """Returns the protocol of the method's rows, one of PROTOCOLS. UserError if they have more than one."""
+def protocol_of(rows: pd.DataFrame, method: str) -> Protocol:
+    """Returns the protocol of the method's rows. UserError if they have more than one."""
     protocols = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
     if len(protocols) != 1:
         problem = f"protocol is {' and '.join(protocols)}. Keep the rows of one protocol, or give the method two names."
         raise UserError(f"accuracies of {method}: {problem}")
-    return str(protocols[0])
+    return PROTOCOLS[protocols[0]]
 
 
 def without_probes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -250,7 +248,7 @@ def require_complete(matrix: pd.DataFrame, method: str) -> None:
     if future.any() and (missing == future).all():
         raise UserError(
             f"accuracies of {method}: no task was tested before its own step, so Transfer and Avg do not exist. Test "
-            f"every step on every task. Class-incremental rows need the column protocol, with {CLASS_INCREMENTAL}."
+            f"every step on every task. Class-incremental rows need the column protocol, with {CLASS_INCREMENTAL.name}."
         )
     gaps = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
     _require_none(gaps, method, "Run stage evaluate, or add these rows.")
@@ -281,7 +279,7 @@ def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             order = own_rows(part, str(method))[1]
         except UserError:  # which summarize raises again
             order = []
-        if order and CLASS_INCREMENTAL not in set(part["protocol"]):
+        if order and all(PROTOCOLS[name].has_matrix for name in part["protocol"].unique()):
             last = len(order) - 1
             tested = set(part.loc[part["step"] == last, "eval_task"])
             untested = [task for task in order if task not in tested] if last else []

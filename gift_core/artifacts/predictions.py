@@ -34,7 +34,7 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         ("method", _NAME),
-        ("protocol", _NAME),  # one of accuracy.PROTOCOLS
+        ("protocol", _NAME),  # the name of one of PROTOCOLS
         ("step", pa.int32()),  # -1: the pre-trained model
         ("trained_task", _NAME),  # the task learned last; "pretrained" at step -1
         ("task", _NAME),  # the task whose test set has the image

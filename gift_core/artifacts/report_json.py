@@ -12,17 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, FiniteFloat
 
 from gift_core.artifacts.contract import parse, read
+from gift_core.protocols import Protocol
 
 STAGE = "report"
 DECIMALS = 4
 METRICS = ("transfer", "avg", "last", "forgetting")
 SUMMARY_METRICS = {name: f"{name}_{'points' if name == 'forgetting' else 'percent'}" for name in METRICS}
-_OF_MATRIX = ("before_percent", "after_percent", "end_percent", "difference_points")
-BY_TASK = {
-    "task_incremental": _OF_MATRIX,
-    "cross_domain": _OF_MATRIX,
-    "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
-}
 Percent = Annotated[float, Field(ge=-100, le=100)]
 Number = int | FiniteFloat | None
 
@@ -78,7 +73,7 @@ class Summary(BaseModel):
     benchmark: str | None
     miniature_model: bool
     note: str
-    protocol: Literal["task_incremental", "class_incremental", "cross_domain"]
+    protocol: Protocol
     result: Annotated[list[str], Field(min_length=1)]
     best_method: str | None
     tasks: Annotated[list[str], Field(min_length=1)]

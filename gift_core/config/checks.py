@@ -190,9 +190,9 @@ def _check_training(config: Config) -> Findings:
 
 def _check_protocol(config: Config) -> Findings:
     protocol = config.evaluation.protocol
-    if protocol == "task_incremental":
+    if protocol.own_classes:
         return
-    reason = f"but {protocol} tests one model on the classes of all tasks"
+    reason = f"but {protocol.name} tests one model on the classes of all tasks"
     remedy = "or write evaluation.protocol: task_incremental."
     for name in config.run.methods:
         if name in config.methods and config.methods[name].keeps_every_model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.config.section import MAX_NAMES, Batch, Count, ImageFormat, Names, Section, Share, Template, Text
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
+from gift_core.protocols import Protocol
 
 Area = Annotated[float, Field(ge=1e-4, le=1)]  # of a crop, as a share of the image
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -154,18 +155,6 @@ class TrainingConfig(Section):
     processes: Annotated[int, Field(ge=1, le=64)] = 1
 
 
-def _row_and_column(last: int) -> list[tuple[int, int]]:
-    return [(last, task) for task in range(last + 1)] + [(step, last) for step in range(-1, last)]
-
-
-# By the protocol: the pairs (model, task) whose images step `last` encodes, from 0. -1 is the pre-trained model.
-TESTED: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {
-    "task_incremental": _row_and_column,
-    "class_incremental": lambda last: [*((last, task) for task in range(last + 1)), (-1, last)],
-    "cross_domain": _row_and_column,
-}
-
-
 class EvaluationConfig(Section):
     """The number of images encoded at once, the classes among which a test image is classified, and the test images.
 
@@ -176,7 +165,7 @@ class EvaluationConfig(Section):
     """
 
     batch_size: Batch
-    protocol: Literal["task_incremental", "class_incremental", "cross_domain"]
+    protocol: Protocol
     max_images: Count | None
     probes: Names
 

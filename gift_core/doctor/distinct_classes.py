@@ -58,7 +58,7 @@ def require_distinct(project: Project, infos: Mapping[str, TaskInfo], tokenizer:
     The texts of the miniature's tasks are not compared: they are short, and all differ.
     """
     config, evaluation = project.config, project.config.evaluation
-    if evaluation.protocol == "class_incremental":
+    if not evaluation.protocol.has_matrix:
         require_distinct_classes([infos[step.task] for step in config.sequence if step.task in infos])
     compared = [info for name, info in infos.items() if not isinstance(config.tasks[name], MiniTaskConfig)]
     if not compared:

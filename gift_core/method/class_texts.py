@@ -9,6 +9,7 @@ from gift_core.artifacts.task import PAIRS, TaskInfo
 from gift_core.clip.same_tokens import Tokenizer
 from gift_core.datasets.spelling import comparison_key
 from gift_core.errors import UserError
+from gift_core.protocols import Protocol
 
 KEY = "params.yaml: evaluation.protocol"
 
@@ -48,7 +49,7 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
 
 
 def require_distinct_texts(
-    tasks: Sequence[TaskInfo], *, probes: Collection[str], protocol: str, tokenizer: Tokenizer
+    tasks: Sequence[TaskInfo], *, probes: Collection[str], protocol: Protocol, tokenizer: Tokenizer
 ) -> None:
     """Raises UserError for two classes of `tasks` that `finetune`, `probe` or `evaluate` could not distinguish.
 
@@ -62,7 +63,7 @@ def require_distinct_texts(
             problem = f"the classes {first.name!r} and {second.name!r} {_same(first, second, tokenizer)}"
             remedy = "Reword or shorten a name (class_names), or the template (templates)"
             raise UserError(f"params.yaml: tasks.{task.name}: {problem}. {remedy}.")
-    if protocol == "task_incremental":
+    if protocol.own_classes:
         return
     learned = [task for task in classes if task.name not in probes]
     together = [texts for task in learned for texts in class_texts(task, task.templates)]
@@ -70,7 +71,7 @@ def require_distinct_texts(
         if first.task != second.task and comparison_key(first.name) != comparison_key(second.name):
             named = f"{first.name!r} of {first.task} and {second.name!r} of {second.task}"
             problem = f"{named} {_same(first, second, tokenizer)}"
-            raise UserError(f"{KEY}: {protocol}: {problem}. Reword one of them, or write task_incremental.")
+            raise UserError(f"{KEY}: {protocol.name}: {problem}. Reword one of them, or write task_incremental.")
 
 
 def same_texts(classes: Sequence[ClassTexts], tokenizer: Tokenizer) -> Iterator[tuple[ClassTexts, ClassTexts]]:

@@ -34,6 +34,7 @@ from gift_core.computation import Advance, Computation, State, UnitRunner, set_u
 from gift_core.datasets.spelling import comparison_key
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
+Models = Mapping[int, Path]  # folders by these numbers
 
 
 @dataclass(frozen=True)
@@ -58,33 +59,27 @@ class EncodingSettings:
 def classify_all(
     pairs: Sequence[ModelAndTask],
     *,
-    models: Sequence[Path],
+    models: Models,
     tasks: Sequence[Path],
     settings: EncodingSettings,
     run: UnitRunner,
-    name: str = "tests",
+    name: str = "accuracies",
 ) -> Mapping[ModelAndTask, TestOutcome]:
     """Returns the test of each model on each task of `pairs`, among the classes of the task.
 
-    `models` are the folders of the pre-trained model and of those after each task, `tasks` the folders of the tasks.
-    `name` is that of the computation.
+    `tasks` are the folders of the tasks. `name` is that of the computation.
     """
     units = list(dict.fromkeys(pairs))
     load = partial(Classifier, models, tasks, settings)
-    tensors = run(Computation(name, units, load(), load=load, rows=lambda pair: 1, noun="accuracies")).tensors
+    states = run(Computation(name, units, load(), load=load, rows=lambda pair: 1, noun="accuracies"))
     infos = [read_task(folder) for folder in tasks]
-    tests: dict[ModelAndTask, TestOutcome] = {}
-    for model, task in units:
-        ending = f" {model} on {task}"
-        of_test = {name.removesuffix(ending): value for name, value in tensors.items() if name.endswith(ending)}
-        tests[model, task] = outcome_of(infos[task], of_test)
-    return tests
+    return {unit: outcome_of(infos[unit[1]], state.tensors) for unit, state in zip(units, states, strict=True)}
 
 
 def classify_among_all(
-    *, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings, run: UnitRunner
+    *, models: Models, tasks: Sequence[Path], settings: EncodingSettings, run: UnitRunner
 ) -> Mapping[ModelAndTask, Classification]:
-    """Returns the test of each model on each task, among the classes of all tasks. The first model has the number -1.
+    """Returns the test of each model on each task, among the classes of all tasks.
 
     A name that several tasks have is one class: its images are right where the texts of any of these tasks are nearest.
     Each task spells it in its own way. The features of a model on a task depend on nothing else, so the unit that
@@ -93,20 +88,20 @@ def classify_among_all(
     load = partial(Encoder, models, tasks, settings)
     encoder = load()
     units = dict[str, ModelAndTask]()
-    for model in range(-1, len(models) - 1):
+    for model in models:
         for task in reversed(range(len(tasks))):  # first the newest one, whose images all models encode
             units.setdefault(encoder.key(model, task), (model, task))
     pairs, keys = list(units.values()), list(units)
-    features = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
-    tensors = run(features).tensors
+    encoding = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
+    features = dict(zip(keys, map(Features.of, run(encoding)), strict=True))
     test_sets = [settings.open(folder, CacheBudget(0)) for folder in tasks]
     numbers, names = one_class_a_name([images.task for images in test_sets])
     class_of_K = torch.tensor(list(chain.from_iterable(numbers)))
     tests = dict[ModelAndTask, Classification]()
-    for model in range(-1, len(models) - 1):
-        of_model = [encoder.key(model, task) for task in range(len(tasks))]
-        image_ND = torch.cat([tensors[f"image_ND {key}"] for key in of_model]).to(settings.device)
-        class_KD = torch.cat([tensors[f"class_KD {key}"] for key in of_model]).to(settings.device)
+    for model in models:
+        of_model = [features[encoder.key(model, task)] for task in range(len(tasks))]
+        image_ND = torch.cat([of_task.image_ND for of_task in of_model]).to(settings.device)
+        class_KD = torch.cat([of_task.class_KD for of_task in of_model]).to(settings.device)
         predicted_N = class_of_K[predict(image_ND, class_KD).cpu()]
         parts = torch.split(predicted_N, [len(images) for images in test_sets])
         for task, (part_N, images) in enumerate(zip(parts, test_sets, strict=True)):
@@ -134,6 +129,19 @@ def one_class_a_name(tasks: Sequence[TaskInfo]) -> tuple[list[list[int]], list[l
     return numbers, names
 
 
+@dataclass(frozen=True)
+class Features:
+    """Unit features of a model on a task, on the CPU: of the test images, and of the classes."""
+
+    image_ND: torch.Tensor
+    class_KD: torch.Tensor
+
+    @classmethod
+    def of(cls, state: State) -> Features:
+        """Returns those in a state. Their names do not count: those of files that were kept before are others."""
+        return cls(*state.tensors.values())
+
+
 class Classifier:
     """Classifies test images.
 
@@ -141,7 +149,7 @@ class Classifier:
     decoded once as far as CACHE_BYTES permit.
     """
 
-    def __init__(self, models: Sequence[Path], tasks: Sequence[Path], settings: EncodingSettings) -> None:
+    def __init__(self, models: Models, tasks: Sequence[Path], settings: EncodingSettings) -> None:
         self._models = models
         self._tasks = tasks
         self._settings = settings
@@ -157,13 +165,12 @@ class Classifier:
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
         """Returns those of the test, int64."""
         clip, test_set = self._load(model), self._open(task)
-        tensors = TESTERS[test_set.task.kind](clip, test_set)
-        return {f"{name} {model} on {task}": value for name, value in tensors.items()}
+        return TESTERS[test_set.task.kind](clip, test_set)
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
             self._clip = None  # two models at once would need twice the memory
-            self._clip = model, self._settings.load(self._models[model + 1])
+            self._clip = model, self._settings.load(self._models[model])
         return self._clip[1]
 
     def _open(self, task: int) -> TestSet:
@@ -174,20 +181,20 @@ class Classifier:
 
 
 class Encoder(Classifier):
-    """Encodes the test images and the classes of tasks. The tensors are named by the hashes of model and task."""
+    """Encodes the test images and the classes of tasks."""
 
     def tensors(self, model: int, task: int) -> dict[str, torch.Tensor]:
-        """Returns unit features on the CPU: image_ND and class_KD."""
+        """Returns those of Features."""
         clip, test_set = self._load(model), self._open(task)
-        key = self.key(model, task)
         image_ND, class_KD = encode_test_set(clip, test_set), test_set.class_features(clip)
-        return {f"image_ND {key}": image_ND.cpu(), f"class_KD {key}": class_KD.cpu()}  # as kept ones are read
+        return {"image_ND": image_ND.cpu(), "class_KD": class_KD.cpu()}  # as kept ones are read
 
     def key(self, model: int, task: int) -> str:
         """Returns what distinguishes the features of these two."""
         of_models, of_tasks = self._hashes
-        return f"{of_models[model + 1]}-{of_tasks[task]}"
+        return f"{of_models[model]}-{of_tasks[task]}"
 
     @cached_property
-    def _hashes(self) -> tuple[list[str], list[str]]:
-        return list(map(noted_hash, self._models)), [sha256_of(folder / "task.json") for folder in self._tasks]
+    def _hashes(self) -> tuple[dict[int, str], list[str]]:
+        of_models = {number: noted_hash(folder) for number, folder in self._models.items()}
+        return of_models, [sha256_of(folder / "task.json") for folder in self._tasks]

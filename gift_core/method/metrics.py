@@ -3,8 +3,8 @@
 Task-incremental (MTIL) and cross-domain (X-TAIL): A[i][j] is the accuracy on the task of step j after step i.
 Class-incremental (CIL): one accuracy for each step, on the classes of all tasks learned so far. Steps count from 0 in
 the order of training; the pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task,
-eval_task and top1 (0-1), as described in artifacts.accuracy. PROTOCOLS says how the rows of each are summarized. Tests
-on tasks that no step learns (probes) are summarized apart from them: probe_scores.
+eval_task and top1 (0-1), as described in artifacts.accuracy. Tests on tasks that no step learns (probes) are summarized
+apart from them: probe_scores.
 
 Also the 95% intervals of accuracies for their numbers of test images, by Wilson's score method.
 """
@@ -12,18 +12,14 @@ Also the 95% intervals of accuracies for their numbers of test images, by Wilson
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import (
-    CLASS_INCREMENTAL,
-    CROSS_DOMAIN,
     PRETRAINED_STEP,
-    TASK_INCREMENTAL,
     own_rows,
     probe_table,
     protocol_of,
@@ -34,6 +30,7 @@ from gift_core.artifacts.accuracy import (
 )
 from gift_core.artifacts.report_json import METRICS
 from gift_core.errors import UserError
+from gift_core.protocols import Protocol
 
 ZERO_SHOT = "zero_shot"
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
@@ -44,12 +41,11 @@ ProbeScores = dict[str, float | dict[str, float]]
 
 @dataclass(frozen=True)
 class Summary:
-    """A method's accuracies (0-1), as its protocol arranges them: PROTOCOLS[protocol].accuracies.
+    """A method's accuracies (0-1), as its protocol arranges them: accuracies_of.
 
     `probes`: those on tasks that no step learns (probe_tables); None without any.
     """
 
-    protocol: str
     accuracies: pd.DataFrame | pd.Series
     probes: pd.DataFrame | None = None
 
@@ -59,7 +55,9 @@ class Summary:
 
         Class-incremental methods have neither transfer nor forgetting: None.
         """
-        return _in_percent(PROTOCOLS[self.protocol].scores(self.accuracies))
+        if isinstance(self.accuracies, pd.Series):
+            return _in_percent(curve_scores(self.accuracies))
+        return _in_percent(matrix_scores(self.accuracies))
 
     @property
     def by_task(self) -> dict[str, Metrics]:
@@ -68,8 +66,9 @@ class Summary:
         Their means over the tasks are `metrics`. The first task has no transfer and the last one no forgetting: None.
         A class-incremental method has no metrics by task: {}.
         """
-        by_task = PROTOCOLS[self.protocol].scores_by_task(self.accuracies)
-        return {task: _in_percent(row) for task, row in by_task.items()}
+        if isinstance(self.accuracies, pd.Series):
+            return {}
+        return {task: _in_percent(row) for task, row in matrix_scores_by_task(self.accuracies).items()}
 
 
 def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
@@ -79,9 +78,10 @@ def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
     """
     complete = with_zero_shot(without_probes(rows))
     probes = probe_tables(rows)
-    protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}
+    methods = [str(method) for method in dict.fromkeys(complete["method"])]
+    protocols = {method: protocol_of(complete, method) for method in methods}
     return {
-        method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method), probes.get(method))
+        method: Summary(accuracies_of(complete, method, protocol), probes.get(method))
         for method, protocol in protocols.items()
     }
 
@@ -104,10 +104,11 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     learner = first if first in methods or not methods else methods[0]
     order = task_order(after[after["method"] == learner], learner)
     require_pretrained(pretrained, order, first)
-    rows_at = PROTOCOLS[protocol_of(pretrained, first)].pretrained_rows
+    has_matrix = protocol_of(pretrained, first).has_matrix
     steps = []
     for step, task in enumerate(order):
-        steps.append(rows_at(pretrained, task).assign(method=ZERO_SHOT, step=step, trained_task=task))
+        of_step = pretrained if has_matrix else pretrained[pretrained["eval_task"] == task]
+        steps.append(of_step.assign(method=ZERO_SHOT, step=step, trained_task=task))
     return pd.concat([*steps, after], ignore_index=True)
 
 
@@ -134,6 +135,11 @@ def probe_scores(percent: pd.DataFrame) -> ProbeScores:
     mean = percent.mean(axis=1)
     by_task = {str(name): float(value) for name, value in percent.iloc[-1].items()}
     return {"mean": float(mean.iloc[-1]), "change": float(mean.iloc[-1] - mean.iloc[0]), "by_task": by_task}
+
+
+def accuracies_of(rows: pd.DataFrame, method: str, protocol: Protocol) -> pd.DataFrame | pd.Series:
+    """Returns the method's matrix or its curve. The tasks in the order of training are the index of both."""
+    return accuracy_matrix(rows, method) if protocol.has_matrix else accuracy_curve(rows, method)
 
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -201,39 +207,6 @@ def curve_scores(accuracies: pd.Series) -> Metrics:
     tasks, so they do not exist: None.
     """
     return {"transfer": None, "avg": _mean(accuracies), "last": float(accuracies.iloc[-1]), "forgetting": None}
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a method's accuracies are summarized.
-
-    `accuracies` makes the method's rows the matrix or the curve, whose index are the tasks in the order of training.
-    `scores` and `scores_by_task` take that matrix or curve, and keep its unit.
-    `pretrained_rows` selects the rows of the pre-trained model that belong to the step of a task.
-    """
-
-    accuracies: Callable[[pd.DataFrame, str], pd.DataFrame | pd.Series]
-    scores: Callable[[Any], Metrics]
-    scores_by_task: Callable[[Any], dict[str, Metrics]]
-    pretrained_rows: Callable[[pd.DataFrame, str], pd.DataFrame]
-
-
-_MATRIX = Protocol(
-    accuracies=accuracy_matrix,
-    scores=matrix_scores,
-    scores_by_task=matrix_scores_by_task,
-    pretrained_rows=lambda rows, task: rows,
-)
-PROTOCOLS: Mapping[str, Protocol] = {
-    TASK_INCREMENTAL: _MATRIX,
-    CROSS_DOMAIN: _MATRIX,
-    CLASS_INCREMENTAL: Protocol(
-        accuracies=accuracy_curve,
-        scores=curve_scores,
-        scores_by_task=lambda curve: {},
-        pretrained_rows=lambda rows, task: rows[rows["eval_task"] == task],
-    ),
-}
 
 
 def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple[float, float]:

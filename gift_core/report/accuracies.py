@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PROBE, read_accuracy, without_probes
+from gift_core.artifacts.accuracy import PROBE, read_accuracy, without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.method.metrics import PROTOCOLS, ZERO_SHOT, Summary, probe_tables, with_zero_shot
+from gift_core.method.metrics import ZERO_SHOT, Summary, accuracies_of, probe_tables, with_zero_shot
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -54,7 +54,7 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     metadata: dict[str, dict[str, Mapping[str, str]]] = {}
     for method, task in product(methods, tasks):
         rows, of_file = read_accuracy(layout.accuracy(method, task))
-        if config.evaluation.protocol == CROSS_DOMAIN and task != tasks[-1]:  # the last file has the whole matrix
+        if config.evaluation.protocol.renews_matrix and task != tasks[-1]:  # the last file has the whole matrix
             rows = rows[rows["phase"] == PROBE]
         parts.append(rows)
         metadata.setdefault(method, {})[task] = of_file
@@ -73,11 +73,11 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
 
     ContractError if rows are missing or belong to another sequence.
     """
-    key = config.evaluation.protocol
+    protocol = config.evaluation.protocol
     names = [ZERO_SHOT, *(name for name in methods if config.methods[name].learns != "nothing")]
     try:
         rows, tables = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
-        fractions = {name: PROTOCOLS[key].accuracies(rows, name) for name in names}
+        fractions = {name: accuracies_of(rows, name, protocol) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
     tasks = tuple(step.task for step in config.sequence)
@@ -85,12 +85,12 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
         if tuple(of_method.index) != tasks:
             trained = ", ".join(of_method.index)
             raise _broken(layout, f"{name} was trained on {trained}, but the sequence is {', '.join(tasks)}.")
-    scores = {name: Summary(key, accuracies).metrics for name, accuracies in fractions.items()}
+    scores = {name: Summary(accuracies).metrics for name, accuracies in fractions.items()}
     probes = {name: 100.0 * tables[name] for name in names if name in tables}
     for name, table in probes.items():
         scores[name]["probes"] = float(table.iloc[-1].mean())
     percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
-    if key == CLASS_INCREMENTAL:
+    if not protocol.has_matrix:
         return RunScores(scores, seen=pd.DataFrame(percent), probes=probes)
     matrices = {name: pd.concat([percent[ZERO_SHOT].iloc[:1], matrix]) for name, matrix in percent.items()}
     with_own = {name: {**scores[name], "own": own_task_accuracy(matrix)} for name, matrix in matrices.items()}

@@ -26,11 +26,6 @@ from gift_core.report.run_record import OWN_CODE, RunRecord, Section
 
 MAX_RESULTS_NAMED = 6
 CODE = {EDITED: "Edited code", OWN_CODE: "Code of your own"}  # by the part of an environment
-PROTOCOLS = {
-    "task_incremental": "task-incremental: an image is classified among the classes of its own task",
-    "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
-    "cross_domain": "cross-domain (X-TAIL): an image is classified among the classes of all tasks, learned or not",
-}
 AS_WRITTEN: dict[str, Any] = {  # of params.yaml
     "mode": "json", "exclude_none": True, "exclude_defaults": True, "exclude": {"label"},
 }  # fmt: skip
@@ -121,7 +116,7 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
         ("Experiment", f"{config.experiment}, seed {config.seed}"),
         ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
         *(("Data", note) for note in data_notes(record)),
-        ("Evaluation", PROTOCOLS[config.evaluation.protocol]),
+        ("Evaluation", config.evaluation.protocol.description),
         ("Model", ", ".join(filter(None, (model.name, model.pretrained, size, model.precision)))),
         (
             "Generator",

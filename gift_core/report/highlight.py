@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gift_core.artifacts.accuracy import CROSS_DOMAIN
-from gift_core.artifacts.report_json import BY_TASK, SUMMARY_METRICS, rounded
+from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task, is_within_intervals
 from gift_core.mini.miniature import BENCHMARK
@@ -54,11 +53,12 @@ def headline(record: RunRecord) -> tuple[str, str]:
 def _learned(record: RunRecord) -> tuple[str, str]:
     """What the best method has learned, and what it has on tasks that it has not learned yet."""
     count = len(record.tasks)
-    benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
-    measured = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
-    among = " among the classes of all tasks" if record.config.evaluation.protocol == CROSS_DOMAIN else ""
+    benchmark, among = record.miniature.of_benchmark, record.config.evaluation.protocol.among
+    measured = f" mean accuracy on {plural(count, 'task')}{among}"
+    if record.seen is not None:
+        measured = f" accuracy on {plural(record.classes_seen[-1], 'class')}"
     if not record.methods:
-        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{measured}{among}{benchmark}.", ""
+        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{measured}{benchmark}.", ""
     if record.seen is not None:
         learned = _compared(record, "last", measured, and_zero_shot=True)
         mean = f" Averaged over all steps, {_compared(record, 'avg')}."
@@ -210,7 +210,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "benchmark": BENCHMARK if record.miniature.is_benchmark else published,
         "miniature_model": record.miniature.model,
         "note": record.miniature.note,
-        "protocol": record.config.evaluation.protocol,
+        "protocol": record.config.evaluation.protocol.name,
         "result": result_sentences(record),
         "best_method": best_method(record) if record.methods else None,
         "tasks": list(record.tasks),
@@ -256,7 +256,7 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, dict[str, fl
     end. In a class-incremental run, each step has the accuracies of the zero-shot model and of the method on all
     classes seen so far.
     """
-    columns = BY_TASK[record.config.evaluation.protocol]
+    columns = record.config.evaluation.protocol.by_task
     restarted = method in record.methods_where(lambda row: row.start == "pretrained")
     by_task = {}
     for step, task in enumerate(record.tasks, 1):

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, CROSS_DOMAIN, PRETRAINED_STEP
+from gift_core.artifacts.accuracy import PRETRAINED_STEP
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.run_record import RunRecord
@@ -91,9 +91,9 @@ def tests_of(record: RunRecord, method: str, task: str, step: int, *, of_zero_sh
     `of_zero_shot`: those of the zero-shot model in the same file.
     """
     file, protocol = step, record.config.evaluation.protocol
-    if protocol == CROSS_DOMAIN:  # the last file has the tests of all models
+    if protocol.renews_matrix:  # the last file has the tests of all models
         file = len(record.tasks) - 1
-    elif protocol != CLASS_INCREMENTAL:  # the matrix grows like an L
+    elif protocol.has_matrix:  # the matrix grows like an L
         position = record.tasks.index(task)
         file = position if of_zero_shot else max(position, step)
     rows = predictions_of(record, method, record.tasks[file])

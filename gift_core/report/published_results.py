@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import TASK_INCREMENTAL
 from gift_core.artifacts.report_json import ZeroShot
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
@@ -66,7 +65,7 @@ def published_results(
     rows = {step.task: config.tasks[step.task] for step in config.sequence}
     tasks = {name: row for name, row in rows.items() if isinstance(row, CatalogueTaskConfig)}
     benchmark = mtil.benchmark_of([row.dataset for row in tasks.values()])
-    if len(tasks) < len(rows) or benchmark is None or config.evaluation.protocol != TASK_INCREMENTAL:
+    if len(tasks) < len(rows) or benchmark is None or not config.evaluation.protocol.own_classes:
         return None
     reasons = tuple(_not_comparable(config, tasks, infos))
     if reasons:

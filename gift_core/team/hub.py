@@ -16,12 +16,9 @@ import pandas as pd
 import yaml
 
 from gift_core.artifacts.accuracy import (
-    CLASS_INCREMENTAL,
-    CROSS_DOMAIN,
     MAX_IMAGES,
     PRETRAINED_STEP,
     PROBE,
-    TASK_INCREMENTAL,
     read_accuracy,
 )
 from gift_core.artifacts.contract import require_hashes
@@ -34,6 +31,7 @@ from gift_core.clip.model import check_folder
 from gift_core.datasets.hub_dataset import hub_errors
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.protocols import PROTOCOLS
 from gift_core.quantities import plural
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
         learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
         facts = {"accuracies": _before_and_after(rows, provenance, learned), "limit": metadata.get(MAX_IMAGES)}
         facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
-        facts["own_classes"] = tested.protocol.iloc[0] == TASK_INCREMENTAL
+        facts["own_classes"] = PROTOCOLS[tested.protocol.iloc[0]].own_classes
         if provenance["step"] == rows.step.max():
             file = layout.reports() / "metrics.json"
             facts["metrics"] = read_metrics(file).get(str(method)) if file.is_file() else None
@@ -154,11 +152,11 @@ def _before_and_after(
 
     A class-incremental model has one instead, on the classes of all tasks that it `learned`.
     """
-    protocol = rows.protocol.iloc[0]
+    protocol = PROTOCOLS[rows.protocol.iloc[0]]
     names = dict[str, str]()
-    if protocol == CROSS_DOMAIN:  # later steps test this model on later tasks, among more classes
+    if protocol.renews_matrix:  # later steps test this model on later tasks, among more classes
         rows = rows[rows.eval_task.isin(learned) | (rows.phase == PROBE)]
-    if protocol == CLASS_INCREMENTAL:
+    if not protocol.has_matrix:
         names[provenance["task"]] = f"classes of {plural(len(learned), 'task')}"
     before = rows[rows.step == PRETRAINED_STEP].drop_duplicates("eval_task").set_index("eval_task").top1
     of_model = rows[(rows.step == provenance["step"]) & (rows.trained_task == provenance["task"])]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy import PRETRAINED_STEP
 from gift_core.artifacts.contract import write_json
 from gift_core.computation import run_serially
 from gift_core.config.experiment import Config
@@ -42,15 +42,15 @@ def _learned_and_kept(model: Path, layout: Layout, config: Config, settings: Enc
     """Last and zero-shot kept of a model, in percent."""
     learned = [layout.task(step.task) for step in config.sequence]
     probes = [layout.task(name) for name in config.evaluation.probes]
-    if config.evaluation.protocol == TASK_INCREMENTAL:
+    if config.evaluation.protocol.own_classes:
         tests = _in_own_classes(model, learned, settings)
     else:
-        found = classify_among_all(models=[model], tasks=learned, settings=settings, run=run_serially)
+        found = classify_among_all(models={PRETRAINED_STEP: model}, tasks=learned, settings=settings, run=run_serially)
         tests = [
             (found[PRETRAINED_STEP, task].top1, found[PRETRAINED_STEP, task].count) for task in range(len(learned))
         ]
     last = fmean(top1 for top1, _ in tests)
-    if config.evaluation.protocol == CLASS_INCREMENTAL:  # over all images together
+    if not config.evaluation.protocol.has_matrix:  # over all images together
         last = sum(top1 * count for top1, count in tests) / sum(count for _, count in tests)
     kept = fmean(top1 for top1, _ in _in_own_classes(model, probes, settings))
     return 100 * last, 100 * kept
@@ -59,5 +59,5 @@ def _learned_and_kept(model: Path, layout: Layout, config: Config, settings: Enc
 def _in_own_classes(model: Path, tasks: Sequence[Path], settings: EncodingSettings) -> list[tuple[float, int]]:
     """Accuracy and number of images of each task. The model is the only one, which has the number -1."""
     pairs = [(PRETRAINED_STEP, task) for task in range(len(tasks))]
-    found = classify_all(pairs, models=[model], tasks=tasks, settings=settings, run=run_serially)
+    found = classify_all(pairs, models={PRETRAINED_STEP: model}, tasks=tasks, settings=settings, run=run_serially)
     return [(found[pair].top1, found[pair].count) for pair in pairs]

@@ -99,8 +99,8 @@ class ResumableRunner:
     say: Callable[[str], None]
     kept: Path | None = None
 
-    def __call__(self, computation: Computation[Any]) -> State:
-        """Returns the merged state of all units, the same as without an interruption and without helpers.
+    def __call__(self, computation: Computation[Any]) -> Iterator[State]:
+        """Yields the states of all units, the same as without an interruption and without helpers.
 
         Helpers take units where `gift run` offers some. UserError of a unit, whoever computes it.
         """
@@ -135,14 +135,10 @@ class ResumableRunner:
                     due_at = monotonic() + (interval if has_space else INTERVAL)
                     if has_space:
                         unwritten = {}
-
-        def states() -> Iterator[State]:
-            for file in files:
-                state = unwritten.get(file) or read_state(file)
-                assert state is not None, f"a helper has written {file}"
-                yield state
-
-        return computation.merged(states())
+        for file in files:
+            state = unwritten.get(file) or read_state(file)
+            assert state is not None, f"a helper has written {file}"
+            yield state
 
 
 def _load(load: Callable[[], Compute[Any]]) -> Callable[[Filed], None]:

@@ -24,7 +24,7 @@ from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, r
 from ..dvc.interruption import run_to_end
 from ..stage import PARAMS, Params, argument, flag, option
 from .models import store_alpha_curves
-from .show import AMONG, PaperFormat
+from .show import PaperFormat
 
 if TYPE_CHECKING:
     from gift_core.report.comparison.runs_by_seed import Comparison
@@ -160,7 +160,7 @@ def print_comparison(comparison: Comparison) -> None:
     compared = ("last", "probes") if probes else ("last",)
     shown = [column for column in columns if not probes or column != "own"]  # within 80 columns; the page has it
     deltas = {"last": "Δ Last", "probes": "Δ kept"}
-    over = ", ".join(map(str, comparison.seeds)) + AMONG[comparison.config.evaluation.protocol]
+    over = ", ".join(map(str, comparison.seeds)) + comparison.config.evaluation.protocol.in_title
     title = f"Percent over seeds {over}. Δ: difference to {comparison.label(comparison.against)}, ≈ within the noise"
     headings = [*(COLUMN_TITLES[column] for column in shown), *(deltas[column] for column in compared)]
     headings = [heading.replace("-shot ", "-shot\n") for heading in headings]

@@ -13,6 +13,7 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.protocols import PROTOCOLS
 from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
@@ -31,11 +32,6 @@ PaperFormat = Annotated[
     Literal["latex", "markdown", "csv"] | None, option("latex|markdown|csv", FORMAT, "--format", default=...)
 ]
 LONG_NAME = 20  # characters of a name that leave the other columns too little of 80, with lines around each cell
-AMONG = {  # of the titles of tables, by protocol
-    "task_incremental": "",
-    "cross_domain": ", each image among the classes of all tasks",
-    "class_incremental": ", each image among the classes of all tasks so far",
-}
 
 
 def show(
@@ -119,7 +115,7 @@ def _print_result(summary: Summary) -> None:
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
     heading = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
     extra = (f"{heading}:\nbefore -> after", learned) if learned else None
-    print_metrics(rows, title=f"{TITLE}{on}{AMONG[summary['protocol']]}", extra=extra)
+    print_metrics(rows, title=f"{TITLE}{on}{PROTOCOLS[summary['protocol']].in_title}", extra=extra)
     for text in filter(None, [*summary["result"], summary["note"]]):
         print_text(text)
 
@@ -168,11 +164,11 @@ def metrics(
 
     Example: gift metrics rows.csv --per-task
     """
-    from gift_core.artifacts.accuracy import CLASS_INCREMENTAL
     from gift_core.method.metrics import probe_scores, summarize
 
     rows = _finished_rows(files)
-    learned = rows[(rows["step"] >= 0) & (rows["protocol"] != CLASS_INCREMENTAL)].sort_values("step", kind="stable")
+    has_matrix = rows["protocol"].map(lambda name: PROTOCOLS[name].has_matrix)
+    learned = rows[(rows["step"] >= 0) & has_matrix].sort_values("step", kind="stable")
     orders = {tuple(by_method["trained_task"].unique()) for _, by_method in learned.groupby(["seed", "method"])}
     if len(orders) > 1:
         note("note: not all methods learned the same tasks in the same order; do not compare them directly")

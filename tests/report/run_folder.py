@@ -78,7 +78,7 @@ def write_run(
     )
     for method, matrix in matrices.items():
         of_probes = probes[method] if probes else None
-        write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol, of_probes)
+        write_accuracies(Layout(root), method, tasks, matrix, config.evaluation.protocol.name, of_probes)
         _write_training(Layout(root), method, config.methods[method], tasks)
     for task in tasks:
         write_task_json(Layout(root), task)
@@ -157,7 +157,7 @@ def write_pictures(layout: Layout, config: Config) -> None:
         for step, task in enumerate(tasks):
             rows, metadata = read_accuracy(layout.accuracy(method, task))
             tested = rows[rows["phase"] != "probe"].to_dict("records")
-            seen = tasks[: step + 1] if config.evaluation.protocol == "class_incremental" else ()
+            seen = () if config.evaluation.protocol.has_matrix else tasks[: step + 1]
             frames = [_predictions(layout, row, each, seen) for row in tested for each in seen or [""]]
             write_predictions(layout.predictions(method, task), pd.concat(frames), metadata)
 

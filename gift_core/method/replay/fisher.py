@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch.func import functional_call, grad, vmap
@@ -104,8 +104,8 @@ class Squares:
         ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
         compute = partial(self.of_range, clip)
         load = partial(loaded, load_clip, self.of_range) if load_clip else None
-        fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs")
-        sums = run(fisher).tensors
+        fisher = Computation("fisher", ranges, compute, load=load, noun="pairs")
+        sums = reduce(_add, run(fisher)).tensors
         diagonals = Tensors()
         for name in clip.trainable():
             # on the device: a GPU divides with other last bits than a CPU

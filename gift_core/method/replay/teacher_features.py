@@ -101,7 +101,7 @@ def features_of_texts(
     def compute(rows: range, advance: Advance) -> State:
         part_ND = token_features(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
         advance(len(rows))
-        return State({f"{rows.start}": part_ND.cpu()})
+        return State({"features_ND": part_ND.cpu()})
 
     return _joined(run(Computation(name, ranges(len(tokens_NL), batch_size), compute, noun=name)), clip)
 
@@ -111,8 +111,9 @@ def _encode_images(clip: Clip, images: Sequence[Read], batch_size: int, rows: ra
     for batch_ND in image_feature_batches(clip, images[rows.start : rows.stop], batch_size=batch_size):
         batches.append(batch_ND)
         advance(len(batch_ND))
-    return State({f"{rows.start}": torch.cat(batches)})
+    return State({"features_ND": torch.cat(batches)})
 
 
-def _joined(state: State, clip: Clip) -> torch.Tensor:
-    return torch.cat([torch.empty(0, clip.embedding_size), *state.tensors.values()])
+def _joined(states: Iterable[State], clip: Clip) -> torch.Tensor:
+    parts = [tensor for state in states for tensor in state.tensors.values()]
+    return torch.cat([torch.empty(0, clip.embedding_size), *parts])

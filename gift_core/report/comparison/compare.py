@@ -56,7 +56,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     name, seeds = comparison.against, comparison.seeds
     last = comparison.scores[name]["own" if name in comparison.separate_models else "last"]
     measured = f"mean accuracy after {plural(len(comparison.tasks), 'task')}"
-    if comparison.is_class_incremental:
+    if not comparison.config.evaluation.protocol.has_matrix:
         measured = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
     kept = (

@@ -101,7 +101,7 @@ def over_seeds(comparison: Comparison, method: str, tables: Tables) -> tuple[Arr
 
 def figures_of(comparison: Comparison) -> Iterator[Figure]:
     """Yields the figures of what the runs measured."""
-    if comparison.is_class_incremental:
+    if not comparison.config.evaluation.protocol.has_matrix:
         yield _curves(comparison, "classes_seen", "Accuracy on all classes seen so far", _seen)
     else:
         yield _curves(comparison, "mean_accuracy", "Mean accuracy over all tasks", lambda run: _means(run.matrices))

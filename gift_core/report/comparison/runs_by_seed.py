@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import read_task
 from gift_core.config.checks import require_task
@@ -82,11 +81,6 @@ class Comparison(Experiment):
     def columns(self) -> tuple[str, ...]:
         """Those of the result table."""
         return tuple(self.values.columns[2:])
-
-    @property
-    def is_class_incremental(self) -> bool:
-        """Whether accuracies are on all classes seen so far, so that there are no matrices."""
-        return self.config.evaluation.protocol == CLASS_INCREMENTAL
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:

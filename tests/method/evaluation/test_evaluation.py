@@ -25,16 +25,14 @@ from gift_core.errors import ContractError, UserError
 from gift_core.method import classifier
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import (
-    PROTOCOLS,
     EvaluationInputs,
-    evaluate_class_incremental,
-    evaluate_cross_domain,
     evaluate_probe,
-    evaluate_task_incremental,
+    evaluate_step,
     newest_model,
     own_model,
     with_probes,
 )
+from gift_core.protocols import CLASS_INCREMENTAL, CROSS_DOMAIN, PROTOCOLS, TASK_INCREMENTAL, Protocol
 from gift_core.seeds import seed_for
 from gift_core.work.resumable import ResumableRunner
 from stages.evaluate import describe
@@ -75,6 +73,7 @@ def inputs_of(
     models: Mapping[str, Path],
     tasks: Mapping[str, Path],
     step: int,
+    protocol: Protocol = TASK_INCREMENTAL,
     *,
     model_for: Callable[[int, int], int] = newest_model,
     limit: ImageLimit | None = None,
@@ -84,6 +83,7 @@ def inputs_of(
     names = TASKS[: step + 1]
     return EvaluationInputs(
         method="gift",
+        protocol=protocol,
         models={name: models[name] for name in ("pretrained", *names)},
         tasks={name: tasks[name] for name in names},
         model_for=model_for,
@@ -143,7 +143,7 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     """
     count_models(models, monkeypatch)
     steps = [inputs_of(models, tasks, step, model_for=model_for) for step in range(3)]
-    rows = pd.concat([evaluate_task_incremental(each).rows for each in steps])
+    rows = pd.concat([evaluate_step(each).rows for each in steps])
     expected = {
         (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6
         for step, names in enumerate([["pretrained"] * 3, *models_of], -1)
@@ -175,7 +175,7 @@ def test_a_probe_is_tested_by_the_newest_model_and_by_the_pretrained_one_where_e
     made = []
     for step in range(2):
         inputs = inputs_of(models, tasks, step, model_for=model_for, probe="faces")
-        made.append(with_probes(evaluate_task_incremental(inputs), inputs))
+        made.append(with_probes(evaluate_step(inputs), inputs))
     rows = pd.concat(each.rows for each in made)
     probes = rows[rows.phase == "probe"]
     assert dict(zip(probes.step, probes.trained_task, strict=True)) == {-1: "pretrained", 0: "letters", 1: "digits"}
@@ -193,7 +193,7 @@ def test_a_probe_is_tested_by_the_newest_model_and_by_the_pretrained_one_where_e
 def test_every_cell_is_that_of_plain_loops(models: Folders, tasks: Folders, templates: tuple[str, ...]) -> None:
     made_task(tasks["letters"], (0, 1, 0, 1, 1), ("lotus", "frog"))
     made_task(tasks["faces"], (0, 1, 1, 0, 0, 1, 0), (" Lotus", "rose"), templates, first=7)
-    made, folders = evaluate_cross_domain(inputs_of(models, tasks, 2)), list(tasks.values())
+    made, folders = evaluate_step(inputs_of(models, tasks, 2, CROSS_DOMAIN)), list(tasks.values())
     assert len(made.rows) == len(made.rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
     shared = 0
     for row in made.rows.itertuples():
@@ -224,9 +224,9 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
 
     def require_same_as_alone(step: int) -> None:
         run = ResumableRunner(tmp_path, lambda line: None, kept)
-        found = evaluate_cross_domain(inputs_of(models, tasks, step), run)
+        found = evaluate_step(inputs_of(models, tasks, step, CROSS_DOMAIN), run)
         counts.append(encode.call_count)
-        alone = evaluate_cross_domain(inputs_of(models, tasks, step), run_serially)
+        alone = evaluate_step(inputs_of(models, tasks, step, CROSS_DOMAIN), run_serially)
         pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
         pd.testing.assert_frame_equal(found.predictions, alone.predictions)
         encode.reset_mock()
@@ -244,20 +244,20 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     assert len(TASKS) * 4 == len(list(kept.glob("*.safetensors")))
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_damaged_weights_are_noticed_before_any_test(models: Folders, tasks: Folders, protocol: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_damaged_weights_are_noticed_before_any_test(models: Folders, tasks: Folders, protocol: Protocol) -> None:
     flip(models["faces"] / "open_clip_model.safetensors")
     run = Mock(wraps=run_serially)
     with pytest.raises(ContractError, match="faces/open_clip_model.safetensors"):
-        PROTOCOLS[protocol](inputs_of(models, tasks, 2), run)
+        evaluate_step(inputs_of(models, tasks, 2, protocol), run)
     assert not run.called
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders, tmp_path: Path, step: int) -> None:
     """As in the cross-domain protocol, which plain loops check. Here a row is for the images of all tasks."""
-    inputs = inputs_of(models, tasks, step)
-    made, cells = evaluate_class_incremental(inputs), evaluate_cross_domain(inputs).predictions
+    made = evaluate_step(inputs_of(models, tasks, step, CLASS_INCREMENTAL))
+    cells = evaluate_step(inputs_of(models, tasks, step, CROSS_DOMAIN)).predictions
     columns = ["task", "image", "label", "predicted"]
     for row, at, name in zip(made.rows.itertuples(), (-1, step), ("pretrained", TASKS[step]), strict=True):
         expected, found = (each[each.step == at][columns].astype(str) for each in (cells, made.predictions))
@@ -277,34 +277,34 @@ def test_a_class_in_two_tasks_is_refused_with_both(models: Folders, tasks: Folde
     made_task(tasks["digits"], [0], (" Letters One", "letters one two"))
     expected = "tasks letters and digits both have the class 'letters one' and ' Letters One', so"
     with pytest.raises(UserError, match=expected):
-        evaluate_class_incremental(inputs_of(models, tasks, 1))
+        evaluate_step(inputs_of(models, tasks, 1, CLASS_INCREMENTAL))
 
 
 UNITS = {"task_incremental": 6, "class_incremental": 6, "cross_domain": 12}  # of a whole run
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_a_helper_changes_neither_accuracies_nor_predictions(
-    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Protocol
 ) -> None:
-    alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), run_serially)
+    alone = evaluate_step(inputs_of(models, tasks, 2, protocol), run_serially)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     (kept := tmp_path / "kept").mkdir()
-    found = PROTOCOLS[protocol](inputs_of(models, tasks, 2), replace(run, kept=kept))
+    found = evaluate_step(inputs_of(models, tasks, 2, protocol), replace(run, kept=kept))
     pd.testing.assert_frame_equal(found.rows, alone.rows, check_exact=True)
     pd.testing.assert_frame_equal(found.predictions, alone.predictions)
     assert found.metadata == alone.metadata
-    assert len(helper.helped) == UNITS[protocol] // 2
-    assert len(list(kept.iterdir())) == (UNITS[protocol] if protocol != "task_incremental" else 0)
+    assert len(helper.helped) == UNITS[protocol.name] // 2
+    assert len(list(kept.iterdir())) == (0 if protocol.own_classes else UNITS[protocol.name])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_accuracies_and_predictions_are_those_of_the_chosen_images(
-    models: Folders, tasks: Folders, tmp_path: Path, protocol: str
+    models: Folders, tasks: Folders, tmp_path: Path, protocol: Protocol
 ) -> None:
-    whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), run_serially)
+    whole = evaluate_step(inputs_of(models, tasks, 2, protocol), run_serially)
     limit = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
-    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=limit), run_serially)
+    made = evaluate_step(inputs_of(models, tasks, 2, protocol, limit=limit), run_serially)
     chosen = set()
     for name in TASKS:
         labels = [label for _, label in iterate_task(tasks[name], "test")]
@@ -315,8 +315,8 @@ def test_accuracies_and_predictions_are_those_of_the_chosen_images(
     assert len(expected) < len(whole.predictions)
     for row in made.rows.itertuples():
         of_row = expected[expected.step == row.step]
-        if protocol != "class_incremental":
+        if protocol.has_matrix:
             of_row = of_row[of_row.task == row.eval_task]
-        assert row.n == len(of_row) == (12 if protocol == "class_incremental" else 4)
+        assert row.n == len(of_row) == (4 if protocol.has_matrix else 12)
         assert row.top1 == pytest.approx((of_row.label == of_row.predicted).mean())
     assert made.metadata == {**whole.metadata, "max_images": "4"}
