@@ -61,7 +61,7 @@ CASES: dict[str, dict[str, Any]] = {
         "gradient_checkpointing": True,
     },
 }
-ADAPTERS = {"kind": "lora", "rank": 8, "alpha": 16.0, "targets": ["attn", "c_fc", "c_proj"], "dropout": 0.0}
+ADAPTERS = {"kind": "lora", "rank": 8, "alpha": 16.0, "targets": ["attn", "c_fc", "c_proj"]}
 TRAINED: dict[str, dict[str, Any]] = {
     "everything": {},
     "image_tower": {"trains": {"kind": "image_tower"}},

@@ -228,7 +228,7 @@ class LastBlocksOptions(TrainsOptions):
 class LoraOptions(TrainsOptions):
     """Low-rank adapters in the layers whose names end with one of `targets`, merged into the weights after each task.
 
-    W becomes W + alpha / rank * B @ A. `dropout` acts on the input of linear layers.
+    W becomes W + alpha / rank * B @ A.
     """
 
     is_merged: ClassVar[bool] = True
@@ -236,7 +236,6 @@ class LoraOptions(TrainsOptions):
     rank: Annotated[int, Field(ge=1, le=4096)]
     alpha: Weight
     targets: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES, strict=False)]
-    dropout: Share
 
 
 TrainsConfig = Annotated[TowerOptions | LastBlocksOptions | LoraOptions, Field(discriminator="kind")]

@@ -131,7 +131,7 @@ def test_layers_run_in_their_order(clip: Clip) -> None:
 def test_adapters_are_trained_and_merged(clip: Clip) -> None:
     ends = {each.rpartition(".")[2] for each in _possible_layers(clip)}
     targets = tuple(each for each in TARGETS if each in ends)
-    with training_mode(clip, partial(lora, rank=2, alpha=2.0, targets=targets, dropout=0.0)) as trained:
+    with training_mode(clip, partial(lora, rank=2, alpha=2.0, targets=targets)) as trained:
         torch.cat(encoded(clip)).sum().backward()
         assert all(value.grad is not None for value in trained.parameters.values())
         with torch.no_grad():
@@ -144,7 +144,7 @@ def test_adapters_are_trained_and_merged(clip: Clip) -> None:
 
 def test_a_layer_that_does_not_run_gets_no_adapter() -> None:
     clip = tiny_clip(tower="resnet")  # its attention pool uses the weights of c_proj, but not the layer
-    options: dict[str, Any] = {"rank": 2, "alpha": 2.0, "dropout": 0.0}
+    options: dict[str, Any] = {"rank": 2, "alpha": 2.0}
     with training_mode(clip, partial(lora, targets=("c_proj",), **options)) as trained:
         assert [name for name in trained.parameters if "attnpool" in name] == []
         assert trained.parameters

@@ -29,7 +29,7 @@ HUB = {
     "label_column": "bird",
 }  # fmt: skip
 PAIRS = {"source": "pairs", "path": "data/0_raw/birds", "vocabulary_captions": 9, "on_bad_image": "refuse"}
-LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn"], "dropout": 0.0}
+LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn"]}
 FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,

@@ -19,7 +19,7 @@ from gift_core.method.training.loop import LossRow, training_run
 from tests.clip.tiny import tiny_clip
 from tests.method.training.tiny_training import gift, other_teacher, run, training
 
-LORA: dict[str, Any] = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
+LORA: dict[str, Any] = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"]}
 ADAPTED = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight")
 FOLLOWING = ("visual.ln_post.", "visual.proj", "ln_final.", "text_projection")
 SECOND_BLOCKS = ("visual.transformer.resblocks.1.", "transformer.resblocks.1.")
@@ -71,7 +71,7 @@ def test_merged_adapters_give_the_features_of_the_model_with_adapters() -> None:
                 value.add_(0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(2)))
         adapted = features(clip)
         name = "transformer.resblocks.0.mlp.c_fc"
-        a, b = (found.parameters[f"{name}.lora_{each}.default.weight"].detach().clone() for each in "AB")
+        a, b = (found.parameters[f"{name}.parametrizations.weight.0.{each}"].detach().clone() for each in "AB")
         assert set(found.weights) == set(filter(KINDS["lora"][1], start))
         for name_, value in found.weights.items():
             assert torch.equal(value, start[name_])  # not changed by passes through the model
@@ -88,7 +88,7 @@ def test_each_task_has_other_adapters_at_the_start() -> None:
     for prompts in (["a cat.", "a dog."], ["a car.", "a bus."]):
         method = build_method(row("lora"))
         with training_run(deep_clip(), prompts, method=method, training=settings, rates=[], seed=42) as opened:
-            starts += [value.detach().clone() for name, value in opened.parameters.items() if "lora_A" in name]
+            starts += [value.detach().clone() for name, value in opened.parameters.items() if name.endswith(".A")]
     half = len(starts) // 2
     assert not any(torch.equal(one, other) for one, other in zip(starts[:half], starts[half:], strict=True))
 
@@ -103,7 +103,8 @@ def test_the_factor_of_a_layer_is_the_decay_to_the_power_of_the_layers_above_it(
     names = {
         "visual.conv1.weight": 0.125, "positional_embedding": 0.125, "token_embedding.weight": 0.125,
         "visual.transformer.resblocks.0.mlp.c_fc.weight": 0.25, "transformer.resblocks.0.ln_1.bias": 0.25,
-        "visual.transformer.resblocks.1.attn.lora_A.default.weight": 0.5, "text_projection": 1.0, "visual.proj": 1.0,
+        "visual.transformer.resblocks.1.attn.parametrizations.in_proj_weight.0.A": 0.5,
+        "text_projection": 1.0, "visual.proj": 1.0,
     }  # fmt: skip
     assert layer_factors(deep_clip(), names, decay=0.5) == names
 
