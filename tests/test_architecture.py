@@ -20,7 +20,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
-    {"errors", "layout", "published", "quantities", "seeds", "stage_facts", "untrusted"},
+    {"errors", "layout", "process_variables", "published", "quantities", "seeds", "stage_facts", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
     {"computation", "measuring", "provenance"},
     {"work"},
@@ -44,7 +44,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_050,
-    "gift_core/*.py": 1_130,
+    "gift_core/*.py": 1_140,
     "gift_core/artifacts": 2_050,
     "gift_core/clip": 1_940,
     "gift_core/config": 2_420,  # with the options that docs/adding_a_method.md adds
@@ -64,10 +64,10 @@ BUDGET = {
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,
-    "gift_core/work": 890,
+    "gift_core/work": 880,
     "recipes": 840,
-    "stages": 6_130,
-    "tests": 22_930,  # with what docs/adding_a_method.md adds
+    "stages": 6_240,
+    "tests": 23_080,  # with what docs/adding_a_method.md adds
 }
 
 
