@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
+from gift_core.process_variables import QUIET
 from gift_core.quantities import duration
 
 T = TypeVar("T")
-QUIET = "GIFT_QUIET"
 LINE_SECONDS = 30.0
 _WATCHERS: list[list[Counted]] = []
 

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 
-from .dvc.fork_server import PLAN, limit_spinning, run_in_server
+from gift_core.process_variables import PLAN
+
+from .dvc.fork_server import limit_spinning, run_in_server
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from gift_core.errors import GiftError, UserError
-from gift_core.progress import QUIET, is_quiet
+from gift_core.process_variables import QUIET
+from gift_core.progress import is_quiet
 from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from stages.dvc.fork_server import SOCKET
+from gift_core.process_variables import FORK_SERVER
 from tests.imports import ROOT, first_params, sequence_of, with_all_methods
 
 RESULTS = ("dvc.lock", "reports/metrics.json")
@@ -50,7 +50,7 @@ class Clone:
     def repro(self, *, expect: int = 0) -> list[str]:
         """Runs `dvc repro` with the fork server of these tests, and returns the stages whose commands ran."""
         socket, _ = fork_server(frozenset(self.environment.items()))
-        self.printed = self.run("dvc", "repro", expect=expect, **{SOCKET: socket})
+        self.printed = self.run("dvc", "repro", expect=expect, **{FORK_SERVER: socket})
         return stages_in(self.printed)
 
     def outputs(self) -> set[str]:
@@ -95,7 +95,7 @@ def fork_server(variables: frozenset[tuple[str, str]]) -> tuple[str, subprocess.
     `make repro` starts one for each run. Here one is for all: most changes run no stage but check, and loading PyTorch
     for it takes longer than the rest.
     """
-    command = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", f'echo "${SOCKET}"; exec cat']
+    command = [sys.executable, "-m", "stages.dvc.fork_server", "sh", "-c", f'echo "${FORK_SERVER}"; exec cat']
     server = subprocess.Popen(
         command, cwd=ROOT, env=dict(variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -20,7 +20,17 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
-    {"errors", "layout", "protocols", "published", "quantities", "seeds", "stage_facts", "untrusted"},
+    {
+        "errors",
+        "layout",
+        "process_variables",
+        "protocols",
+        "published",
+        "quantities",
+        "seeds",
+        "stage_facts",
+        "untrusted",
+    },
     {"code", "downloads", "progress", "tracking"},
     {"computation", "measuring", "provenance"},
     {"work"},
@@ -44,10 +54,10 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_050,
-    "gift_core/*.py": 1_190,  # protocols.py has what nine modules had
+    "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_900,
-    "gift_core/config": 2_410,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_430,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
@@ -56,7 +66,7 @@ BUDGET = {
     "gift_core/interop": 940,
     "gift_core/code": 280,
     "gift_core/library": 1_420,
-    "gift_core/method": 3_440,  # an hour of reading, and what docs/adding_a_method.md adds
+    "gift_core/method": 3_420,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
@@ -64,10 +74,10 @@ BUDGET = {
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,
-    "gift_core/work": 880,
+    "gift_core/work": 870,
     "recipes": 840,
-    "stages": 6_130,
-    "tests": 22_930,  # with what docs/adding_a_method.md adds
+    "stages": 6_240,
+    "tests": 23_110,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -28,6 +28,7 @@ NEVER = (
     "gift_core/__init__.py",
     "gift_core/code/",
     "gift_core/config/loading.py",
+    "gift_core/process_variables.py",
     "gift_core/progress.py",
     "gift_core/tracking/",
     "gift_core/work/os_errors.py",

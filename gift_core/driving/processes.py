@@ -27,7 +27,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from gift_core.computation import groups, own_share, share_of
 from gift_core.errors import GiftError, UserError
-from gift_core.progress import QUIET
+from gift_core.process_variables import QUIET
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip

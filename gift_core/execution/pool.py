@@ -21,6 +21,7 @@ from typing import Any
 from gift_core.errors import UserError
 from gift_core.execution import on_node
 from gift_core.execution.on_node import Job
+from gift_core.process_variables import FORK_SERVER
 from gift_core.provenance import local_facts
 from gift_core.stage_facts import facts_of
 from gift_core.tracking import VARIABLES
@@ -76,7 +77,7 @@ def check_gpus(gpus_per_stage: float, device: str) -> None:
 
 def is_passed(name: str) -> bool:
     """Returns whether processes on other machines get this variable."""
-    return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
+    return name.startswith(PASSED) and name != FORK_SERVER and not any(word in name for word in SECRETS)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError, lookup
+from gift_core.process_variables import TRACKING
 from gift_core.untrusted import leaves
 
-VARIABLE = "GIFT_TRACKING"
 NONE = "none"
 MAX_POINTS = 500  # of each loss in a run. losses.jsonl has all of them
 SEND_INTERVAL = 2.0  # seconds
@@ -177,8 +177,8 @@ def require_tracker() -> None:
     """Raises UserError if GIFT_TRACKING names no tracker, or one whose package is not installed."""
     name = _chosen()
     if name != NONE and find_spec(name) is None:
-        remedy = f"Run: pip install 'gift-pipeline[{name}]', or unset {VARIABLE}."
-        raise UserError(f"{VARIABLE}={name}: the package {name} is not installed. {remedy}")
+        remedy = f"Run: pip install 'gift-pipeline[{name}]', or unset {TRACKING}."
+        raise UserError(f"{TRACKING}={name}: the package {name} is not installed. {remedy}")
 
 
 @contextmanager
@@ -257,11 +257,11 @@ class TrackedRun:
         except Exception as error:  # of any library and any server
             self.tracker = None
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            name = os.environ.get(VARIABLE)
+            name = os.environ.get(TRACKING)
             self.say(f"warning: tracking with {name} failed, the stage goes on without it: {reason}")
 
 
 def _chosen() -> str:
-    name = os.environ.get(VARIABLE) or NONE
-    lookup(dict.fromkeys((NONE, *TRACKERS)), name, VARIABLE)
+    name = os.environ.get(TRACKING) or NONE
+    lookup(dict.fromkeys((NONE, *TRACKERS)), name, TRACKING)
     return name

@@ -1,7 +1,7 @@
 """Explains what the machine refused: memory, a full or read-only disk, a missing permission.
 
-Allocators and libraries have types of their own for these errors. They are recognized by their messages, so that none
-is imported.
+Python's own errors and those of pyarrow have a class or a number. The message alone tells it of torch's allocators, and
+of the libraries that are written in Rust.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ REMEDIES: dict[int, str] = {
 # Parts of the messages of CUDA, ROCm and MPS, of torch's CPU allocator, and of libraries that CUDA loads.
 _SHORTAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 _KEPT = "No result is half-written: the old one stays until the new one is whole."
-_QUOTED = re.compile(r"""(?:file|path) (['"])(.+?)\1""")  # by pyarrow and safetensors
-_NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
+_NUMBER_IN_RUST = re.compile(r"\(os error (\d+)\)")  # safetensors, tokenizers
 # A folder of gift_core.work.publishing. What is in it has the name that it will have outside.
 _PARTIAL = re.compile(r"(?:^|(?<=/))\.[^/]+\.partial/|/\.[^/]+\.partial$")
 
@@ -56,20 +55,14 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     cause: BaseException | None = error
     while cause is not None:
         said = " ".join(str(cause).split())
-        number = number_of(cause) or 0
         is_shortage = isinstance(cause, RuntimeError) and any(text in said for text in _SHORTAGES)
         if isinstance(cause, MemoryError) or is_shortage:
             settings = facts_of(stage).less_memory
             keys = f"Change params.yaml, in this order: {settings}. " if settings else ""
             remedy = f"{keys}Or close other programs that use this memory, or set run.device. See docs/memory.md"
             return UserError(f"{doing}: out of memory{during} ({'. '.join(said.split('. ')[:2])}). {remedy}.")
-        # a copy names its source first, and the file it writes second
-        path = (number in OUT_OF_SPACE and getattr(cause, "filename2", None)) or getattr(cause, "filename", None)
-        if not isinstance(path, str | os.PathLike):
-            quoted = _QUOTED.search(said)
-            path = quoted[2] if quoted else ""
-        is_clear = path or not isinstance(cause, OSError) or number in (*OUT_OF_SPACE, errno.EIO, errno.EMFILE)
-        if number in REMEDIES and is_clear and not (number in PATH and isinstance(error, GiftError)):
+        number, path = number_of(cause), getattr(cause, "filename", None)
+        if number in REMEDIES and not (number in PATH and isinstance(error, GiftError)):
             words = os.strerror(number)
             problem = f"{_PARTIAL.sub('', str(path))}: {words}{during}" if path else f"{words}{during} ({said})"
             return UserError(f"{doing}: {problem}. {REMEDIES[number]}, then run it again. {_KEPT}")
@@ -77,14 +70,9 @@ def explain(error: BaseException, *, doing: str, phase: str = "", stage: str = "
     return None
 
 
-def number_of(error: BaseException) -> int | None:
-    """Returns the error number of the operating system, also if it is only in the message; None if there is none."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if isinstance(error, GiftError):
-        return None  # it has a message for people, and its cause has the number
-    text = str(error)
-    named = _NUMBER.search(text)
-    if named:
-        return int(named[1] or named[2])
-    return next((number for number in REMEDIES if number not in PATH and os.strerror(number) in text), None)
+def number_of(error: BaseException) -> int:
+    """Returns the error number of the operating system, 0 if there is none. A GiftError has it in its cause."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    in_message = None if isinstance(error, GiftError) else _NUMBER_IN_RUST.search(str(error))
+    return int(in_message[1]) if in_message else 0

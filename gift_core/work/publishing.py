@@ -88,7 +88,7 @@ def _partial_folder(path: Path) -> Iterator[Path]:
         yield folder
     except Exception as error:
         number = number_of(error)
-        if number not in OUT_OF_SPACE or getattr(error, "filename", None):
+        if number not in OUT_OF_SPACE:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gift_core.process_variables import DVC_STAGE, OFFERS
 from gift_core.work.publishing import write_atomically
 
 U = TypeVar("U")
-OFFERS = "GIFT_OFFERS"  # the folder for offers, in the environment of a stage that `gift run` has started
 PATIENCE_SECONDS = 20.0  # a helper needs about as long to start, and most stages of the miniature are shorter
 
 
@@ -55,7 +55,7 @@ def spread(
     if load is None or not is_offered() or len(units) < 2:
         yield iter(units)
         return
-    stage = os.environ.get("DVC_STAGE", "").replace("/", "_")
+    stage = os.environ.get(DVC_STAGE, "").replace("/", "_")
     left = dict(enumerate(units))
     offer = Path(os.environ[OFFERS], f"{stage}~{secrets.token_hex(4)}.offer")
 

@@ -26,8 +26,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
-PLAN = "GIFT_PLAN"  # the file with the plan of `dvc repro` (stages/dvc/time_left.py), in the same place
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
 PRELOADED = (
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
@@ -53,13 +51,15 @@ def run_in_server(package: str) -> int | None:
 
     A stage whose process was killed has the exit code of the signal, and so has one whose fate is unknown.
     """
-    if SOCKET not in os.environ:
+    from gift_core.process_variables import FORK_SERVER
+
+    if FORK_SERVER not in os.environ:
         return None
     former = signal.getsignal(signal.SIGINT)
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile() as answers:
         connection.settimeout(ANSWER_SECONDS)
         try:
-            connection.connect(os.environ[SOCKET])
+            connection.connect(os.environ[FORK_SERVER])
             if json.loads(answers.readline()) != _settings():
                 return None
             caller = {"argv": sys.argv, "path": sys.path[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
@@ -92,9 +92,10 @@ def main(command: Sequence[str]) -> int:
 
     A second `dvc repro` does not start: it would end in the middle, with DVC's message about a busy file.
     """
-    if command[0] == "dvc":
-        from gift_core.errors import UserError  # not above: a stage imports the code of its own project
+    from gift_core.errors import UserError  # not above: a stage imports the code of its own project
+    from gift_core.process_variables import PLAN
 
+    if command[0] == "dvc":
         from .pipeline import require_free
 
         try:
@@ -122,6 +123,7 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     if sys.platform != "linux" or has_gpu:
         yield dict(environment)
         return
+    from gift_core.process_variables import FORK_SERVER
     from gift_core.work.os_errors import socket_folder
 
     with socket_folder("gift-") as folder, socket.socket(socket.AF_UNIX) as listener:
@@ -138,7 +140,7 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
         )
         listener.close()  # once the server has ended, nothing accepts a connection
         try:
-            yield {**environment, SOCKET: address}
+            yield {**environment, FORK_SERVER: address}
         finally:
             server.kill()
             server.wait()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.config.method_options import READ_BY
 from gift_core.errors import UserError
 from gift_core.layout import pipeline_root
+from gift_core.process_variables import DVC_STAGE
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
 from ..code_files import code_file, content_of
@@ -26,8 +27,6 @@ from ..stage import PARAMS, Stage
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
     from gift_core.datasets.dataset import Dataset
-
-DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 
 
 def require_checked_code(opened: Stage) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gift_core.process_variables import DVC_STAGE
+
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 4.0  # for the current computation and for removing partial files; then the process ends hard
 CHILD_SECONDS = 3.0  # of them, for a command that this one started
@@ -140,7 +142,7 @@ def _launchers() -> list[Any] | None:
     setsid) was started on purpose, even where it inherited the variables of a stage.
     """
     process = started_as or os.getpid()
-    if "DVC_STAGE" not in os.environ or os.name != "posix" or os.getpgrp() == process:
+    if DVC_STAGE not in os.environ or os.name != "posix" or os.getpgrp() == process:
         return None
     import psutil
 

@@ -27,6 +27,7 @@ from gift_core.untrusted import leaves
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import note
+from . import private_dvc
 from .guards import value_at
 from .store import dvc_errors
 
@@ -55,13 +56,9 @@ class DvcPipeline:
     """The stages that `dvc repro TARGET...` would go through, within dvc_errors: open_pipeline makes one."""
 
     def __init__(self, repo: Any, targets: Sequence[str]) -> None:
-        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
-
         self._repo = repo
-        graph = get_active_graph(repo.index.graph)
-        known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
-        stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
-        self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
+        planned = private_dvc.planned(repo, targets)
+        self._stages: dict[str, Any] = {stage.addressing: stage for stage in planned}
         self._new = [
             stage for stage in self._stages.values() if stage.cmd and not any(out.hash_info for out in stage.outs)
         ]
@@ -69,8 +66,8 @@ class DvcPipeline:
         self._unwritten: list[Any] = []  # stages that are recorded, but not in dvc.lock
         self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {}
-        for name, stage in self._stages.items():
-            self.upstream[name] = [before.addressing for before in graph.successors(stage)]
+        for stage, before in planned.items():
+            self.upstream[stage.addressing] = [earlier.addressing for earlier in before]
 
     def may_run(self) -> list[str]:
         """Returns the stages that are stale and those after them, which `dvc repro` may have to run.
@@ -89,11 +86,9 @@ class DvcPipeline:
 
     def changes(self, name: str) -> Changes:
         """Returns what is different since the stage was recorded, without looking at the stages before it."""
-        from dvc.dependency.param import ParamsDependency
-
         stage = self._stages[name]
-        files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-        params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+        params = private_dvc.params_of(stage)
+        files = [dep for dep in stage.deps if dep not in params]
         code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
         inputs = {self._path(dep): word for dep in files for word in dep.status().values()}
         return Changes(
@@ -111,10 +106,8 @@ class DvcPipeline:
 
         DVC would read the file again for each stage.
         """
-        from dvc.utils.serialize import load_path
-
         if dep.fs_path not in self._params:
-            self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
+            self._params[dep.fs_path] = private_dvc.read_params(dep)
         recorded = dep.hash_info.value or {}
         before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
         now = {key: value_at(self._params[dep.fs_path], key) for key in dep.params or recorded}
@@ -179,8 +172,6 @@ class DvcPipeline:
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
-        from dvc.stage.cache import RunCacheNotFoundError
-
         stage = self._stages[name]
         with dvc_errors():
             if not stage.cmd or stage.frozen:
@@ -190,12 +181,7 @@ class DvcPipeline:
             if not force and not stage.changed():
                 return "unchanged"
             self.remove_outputs(name)
-            if force:
-                return "run"
-            try:
-                self._repo.stage_cache.restore(stage)
-            except RunCacheNotFoundError:
-                stage.save_deps()
+            if force or not private_dvc.restored(stage):
                 return "run"
             return "restored"
 
@@ -219,9 +205,6 @@ class DvcPipeline:
 
         That is the whole file each time, so it takes at most WRITE_SHARE of the time, except `now`.
         """
-        from dvc.stage.serialize import to_lockfile
-        from dvc.utils.serialize import modify_yaml
-
         started = time.monotonic()
         if not self._unwritten or not (now or started >= self._next_write):
             return
@@ -230,14 +213,9 @@ class DvcPipeline:
             with write_atomically(lock) as temporary:
                 if lock.is_file():
                     shutil.copyfile(lock, temporary)
-                with modify_yaml(temporary) as content:
-                    content.setdefault("schema", "2.0")
-                    recorded = content.setdefault("stages", {})
-                    for stage in [stage for stage in self._unwritten if stage.path == path]:
-                        recorded.update(to_lockfile(stage))
-                    new = [stage.name for stage in self._new if stage.path == path]
-                    for name in [name for name in new if name in recorded]:
-                        recorded[name] = recorded.pop(name)
+                finished = [stage for stage in self._unwritten if stage.path == path]
+                new = [stage.name for stage in self._new if stage.path == path]
+                private_dvc.write_entries(temporary, finished, new)
             self._repo.scm_context.track_file(os.fspath(lock))
         self._unwritten.clear()
         written = time.monotonic()
@@ -250,12 +228,7 @@ class DvcPipeline:
 
     def processes(self, name: str) -> tuple[tuple[tuple[str, ...], ...], str, dict[str, str]]:
         """Returns the arguments of the processes that DVC would start for a stage, their folder and DVC's variables."""
-        from dvc.env import DVC_ROOT, DVC_STAGE
-        from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
-
-        stage, shell = self._stages[name], get_executable()
-        arguments = tuple(tuple(_make_cmd(shell, line)) for line in _enforce_cmd_list(stage.cmd))
-        return arguments, str(stage.wdir), {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
+        return private_dvc.processes_of(self._stages[name])
 
 
 @contextmanager
@@ -284,14 +257,12 @@ def require_free(root: Path) -> None:
     )
     file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
-        entries = json.loads(file.read_bytes()).get("write", {}).values()
-        written, changed = [(entry["pid"], entry["cmd"]) for entry in entries], file.stat().st_mtime
-    except FileNotFoundError:
-        return
-    except (ValueError, AttributeError, LookupError, TypeError):
+        written = private_dvc.running_stages(file)
+    except ValueError:
         file.unlink()
         note("DVC's list of running stages, .dvc/tmp/rwlock, was damaged (a second Ctrl-C does that). It was removed.")
         return
+    changed = file.stat().st_mtime if written else 0.0
     for process, command in written:
         with suppress(psutil.Error):
             if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.layout import Layout
+from gift_core.process_variables import PLAN
 from gift_core.quantities import duration, first_names, plural
 from gift_core.untrusted import read_json_file
 
 from ..command_line import note
-from .fork_server import PLAN, serving
+from .fork_server import serving
 from .interruption import run_to_end
 from .own_project import write_project
 from .pipeline import DvcPipeline, open_pipeline, require_free

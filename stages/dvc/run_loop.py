@@ -21,9 +21,10 @@ from rich.text import Text
 
 from gift_core.errors import UserError
 from gift_core.execution.on_node import Job
+from gift_core.process_variables import OFFERS
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
-from gift_core.work.spread import OFFERS, offers_of
+from gift_core.work.spread import offers_of
 
 from .pipeline import DvcPipeline
 from .time_left import describe

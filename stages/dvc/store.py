@@ -7,13 +7,12 @@ its folder.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from typing import Any
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 from gift_core.untrusted import read_json_file
+
+from . import private_dvc
 
 JOBS = 16  # objects that are read from the remote or sent to it at the same time
 LISTING = ".dir"
@@ -94,7 +95,7 @@ class DvcStore:
 
     def is_whole(self, oid: str) -> bool:
         """Whether the cache has the object with the content that its name says."""
-        return md5_of(self._cache_path(oid)) == oid.removesuffix(LISTING)
+        return private_dvc.md5_of(self._cache_path(oid)) == oid.removesuffix(LISTING)
 
     def _cache_path(self, oid: str) -> Path:
         return Path(self._odb.oid_to_path(oid))
@@ -110,7 +111,7 @@ class DvcStore:
     def _damaged(self, output: Output) -> dict[Path, str]:
         """Returns {file of the cache or the workspace with other bytes than its hash: a sentence about it}."""
         cached = {self._cache_path(oid): oid for oid in self.objects(output) if not self.is_whole(oid)}
-        changed = [path for path, oid in self.files(output) if md5_of(path) != oid]
+        changed = [path for path, oid in self.files(output) if private_dvc.md5_of(path) != oid]
         faults = {path: f"the cache has other bytes under {oid}" for path, oid in cached.items()}
         faults |= {path: f"{path.name} is not the file that dvc.lock records" for path in changed}
         return {path: fault for path, fault in faults.items() if path.is_file()}
@@ -148,7 +149,7 @@ class DvcStore:
             with lock_repo(self._repo):
                 failed += self._fetch_objects(self.outputs())
                 if not failed and self._repo.cloud.get_remote_odb().fs.protocol not in ("http", "https"):
-                    self._copy_run_cache(from_remote=True)
+                    private_dvc.copy_run_cache(self._repo, from_remote=True, jobs=JOBS)
             if not failed:
                 outs, incomplete = self._repo.index.outs, self.missing()
                 outs = [out.fs_path for out in outs if out.use_cache and out.hash_info]
@@ -180,48 +181,20 @@ class DvcStore:
 
         DVC would wait for the listing of each folder, over a connection of its own, and then for each folder.
         """
-        from fsspec.callbacks import Callback
-
         failed: list[Exception] = []
-
-        def on_error(oid: str, error: Exception) -> None:
-            if not isinstance(error, FileNotFoundError):
-                failed.append(error)
-
         for _ in range(rounds):
             known = dict.fromkeys(oid for output in outputs if not output.out.remote for oid in self.objects(output))
             oids = [oid for oid in known if not self._cache_path(oid).exists()]
             if oids and not failed:
-                remote, callback = self._repo.cloud.get_remote_odb(), Callback()
                 with progress_bar(len(oids), "files") as bar:
-                    callback.relative_update = bar.update
-                    self._odb.add(
-                        [remote.oid_to_path(oid) for oid in oids], remote.fs, oids, verify=True, check_exists=False,
-                        batch_size=JOBS, on_error=on_error, callback=callback,
-                    )  # fmt: skip
+                    failed = private_dvc.fetch_objects(self._repo, oids, jobs=JOBS, advance=bar.update)
         return failed
 
     def push(self) -> None:
         """Pushes the outputs in use, then the entries of the run cache that the remote lacks. UserError as above."""
         with _transfers("share", "pushed"):
             self._repo.push(jobs=JOBS)
-            self._copy_run_cache(from_remote=False)
-
-    def _copy_run_cache(self, *, from_remote: bool) -> None:
-        """Copies the entries that the other side lacks, many at a time. DVC copies all, one after the other."""
-        from dvc_objects.fs.generic import copy
-
-        remote = self._repo.cloud.get_remote_odb(hash_name="md5-dos2unix")  # DVC keeps them in its older cache
-        source, target = (remote, self._repo.cache.legacy) if from_remote else (self._repo.cache.legacy, remote)
-
-        def entries(side: Any) -> set[tuple[str, ...]]:
-            folder = side.fs.join(side.path, "runs")
-            return {side.fs.parts(path)[-3:] for path in side.fs.find(folder)} if side.fs.exists(folder) else set()
-
-        new = sorted(entries(source) - entries(target))
-        if new:
-            paths = [[side.fs.join(side.path, "runs", *entry) for entry in new] for side in (source, target)]
-            copy(source.fs, paths[0], target.fs, paths[1], batch_size=JOBS)
+            private_dvc.copy_run_cache(self._repo, from_remote=False, jobs=JOBS)
 
     def broken_on_remote(self) -> tuple[list[str], int]:
         """Returns the names of the outputs' objects that have other bytes on the default remote. It reads all of them.
@@ -233,7 +206,7 @@ class DvcStore:
             failed += self._fetch_objects([output for output in outputs if not self.files(output)], rounds=1)
             oids = sorted({oid for output in outputs for oid in self.objects(output)})
             with ThreadPoolExecutor(JOBS) as readers:
-                hashes = list(readers.map(lambda oid: md5_of(remote.oid_to_path(oid), remote.fs), oids))
+                hashes = list(readers.map(lambda oid: private_dvc.md5_of(remote.oid_to_path(oid), remote.fs), oids))
         broken = [oid for oid, md5 in zip(oids, hashes, strict=True) if md5 not in ("", oid.removesuffix(LISTING))]
         return broken, hashes.count("")
 
@@ -246,15 +219,6 @@ class DvcStore:
         return [oid for oid in oids if not self.is_whole(oid)]
 
 
-def md5_of(path: Path | str, *file_system: Any) -> str:
-    """Returns the MD5 of a file's bytes in hexadecimal digits, empty if there is no file. `file_system`: DVC's."""
-    from dvc_data.hashfile.hash import file_md5
-
-    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return str(file_md5(str(path), *file_system))
-    return ""
-
-
 @contextmanager
 def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
     """Raises a UserError where something fails inside, with the most frequent reason and what to do about it.
@@ -263,18 +227,13 @@ def _transfers(command: str, done: str) -> Iterator[list[Exception]]:
     """
     from gift_core.doctor.storage import remedy_of
 
-    failed: list[Exception] = []
-    handler, log = logging.Handler(), logging.getLogger("dvc_data.hashfile.transfer")
-    handler.emit = lambda record: failed.append(record.exc_info[1])  # type: ignore
-    log.addHandler(handler)
-    try:
-        yield failed
-    except UserError:
-        raise
-    except Exception as error:  # each kind of remote has its own; after what is logged, DVC's is a number of files
-        failed.extend([] if failed else [error])
-    finally:
-        log.removeHandler(handler)
+    with private_dvc.logged_failures() as failed:
+        try:
+            yield failed
+        except UserError:
+            raise
+        except Exception as error:  # each kind of remote has its own; after what is logged, DVC's is a number of files
+            failed.extend([] if failed else [error])
     if failed:
         reasons = Counter(" ".join(f"{type(failure).__name__}: {failure}".split()) for failure in failed)
         reason = reasons.most_common(1)[0][0].rstrip(".")

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.errors import GiftError
+from gift_core.process_variables import DVC_STAGE, PLAN
 from gift_core.progress import is_quiet
 from gift_core.quantities import duration
 from gift_core.stage_facts import facts_of
-
-from .fork_server import PLAN
 
 if TYPE_CHECKING:
     from .pipeline import DvcPipeline
@@ -60,7 +59,7 @@ def announce() -> None:
 
     The plan has the expected seconds of all stages in the order of `dvc repro`, 0 for those that do not run.
     """
-    name, file = os.environ.get("DVC_STAGE"), Path(os.environ[PLAN])
+    name, file = os.environ.get(DVC_STAGE), Path(os.environ[PLAN])
     if not name or is_quiet():
         return
     if facts_of(name).always_runs and not file.is_file():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import SOCKET, fork_server, new_project, small
+from gift_core.process_variables import FORK_SERVER
+from tests.clone import fork_server, new_project, small
 from tests.docs.snippets import blocks_of, install_gift
 from tests.imports import ROOT
 
@@ -24,7 +25,7 @@ def test_every_command_runs_as_printed_and_leaves_tables_charts_and_another_orde
     socket, _ = fork_server(frozenset(project.environment.items()))
     printed = []
     for block in blocks_of(ROOT, PAGE):
-        printed.append(project.run("bash", "-c", "\n".join(["set -e", *block.commands]), **{SOCKET: socket}))
+        printed.append(project.run("bash", "-c", "\n".join(["set -e", *block.commands]), **{FORK_SERVER: socket}))
         if "gift show" in block.commands:
             page = (project.folder / "reports" / "index.html").read_text(encoding="utf-8")
             assert "The rows strength_0_5, gift, strength_2 differ in this number alone." in page

@@ -58,7 +58,7 @@ def test_a_full_disk_and_a_read_only_one_are_recognized_in_the_errors_of_each_li
     (tmp_path / "locked").mkdir()
     with read_only(tmp_path / "locked") as folder:
         message = explained(write, folder / "out")
-    assert message.startswith(f"finetune@gift-letters: {folder}") or write is WRITERS["tokenizers"]
+    assert str(folder) in message or write is WRITERS["tokenizers"]
     assert "Read-only file system while writing" in message and "Change its owner" in message
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gift_core.work.spread import OFFERS, offers_of
+from gift_core.process_variables import OFFERS
+from gift_core.work.spread import offers_of
 from tests.stages.toy_pipeline import WAIT_SECONDS, ended, wait
 
 pytestmark = pytest.mark.end_to_end

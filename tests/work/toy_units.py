@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError
+from gift_core.process_variables import OFFERS
 from gift_core.work.publishing import write_atomically
-from gift_core.work.spread import OFFERS, spread
+from gift_core.work.spread import spread
 from stages.dvc.interruption import interruptible
 
 
