@@ -40,7 +40,7 @@ def check_environment() -> Iterator[Finding]:
         memory = memory_of(device)
         yield Finding(str(device), "ok", f"{memory.name}, {byte_size(memory.total)}, {byte_size(memory.free)} free")
     if not devices:
-        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads")
+        yield Finding("device", "info", f"CPU only, {plural(torch.get_num_threads(), 'thread')}")
 
 
 MACHINE = "This machine"

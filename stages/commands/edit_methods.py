@@ -89,12 +89,15 @@ def add_method(
     if copied == name:
         origin = f"a row of the catalogue{' with changes' if settings else ''}"
     added = {row: addition.config.methods[row].model_dump(mode="json", exclude_unset=True) for row in rows}
+    then = next_step(addition.config)
+    if new:
+        then = f"Next: write your own code into {', '.join(new)}, then gift doctor, then dvc repro"
     undo = f"gift remove-method {' '.join(rows)}" if copied else f"remove {name} from run.methods"
     carry_out(
         addition,
         {"methods": list(rows), "copy_of": copied, "rows": added},
         shown=[f"{names}: {origin}", *(f"{file}: new, an example to change" for file in new)],
-        hints=[f"params.yaml has what is new. {next_step(addition.config)}", f"To take it back: {undo}"],
+        hints=[f"params.yaml has what is new. {then}", f"To take it back: {undo}"],
         write=not dry_run,
         as_json=as_json,
     )
