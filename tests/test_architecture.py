@@ -60,7 +60,7 @@ BUDGET = {
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 3_430,
+    "gift_core/report": 3_410,
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,
