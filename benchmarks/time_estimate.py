@@ -4,7 +4,7 @@
     python -m benchmarks.time_estimate .     # the project; --record appends the table to a page
 
 Both are what the stages measured of themselves, without the time that DVC takes. Run both on a machine that does
-nothing else.
+nothing else, or both with GIFT_CLOCK=processor OMP_NUM_THREADS=1: then the seconds are the processor's, of one thread.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
-from gift_core.process_variables import QUIET
+from gift_core.process_variables import CLOCK, QUIET
 from gift_core.quantities import duration
 
 T = TypeVar("T")
@@ -25,6 +25,11 @@ _WATCHERS: list[list[Counted]] = []
 def is_quiet() -> bool:
     """Returns whether only results and errors are wanted."""
     return os.environ.get(QUIET, "").lower() not in ("", "0", "false", "no")
+
+
+def seconds() -> float:
+    """Returns the time of the clock with which stages and loops are measured."""
+    return time.process_time() if os.environ.get(CLOCK) == "processor" else time.monotonic()
 
 
 def progress(iterable: Iterable[T], total: int, description: str, *, done: int = 0) -> Iterator[T]:
@@ -73,7 +78,7 @@ class Counted:
         self.description = description
         self._bar = bar
         self._first = self._count = done
-        self._started = self._last_line = time.monotonic()
+        self._started = self._last_line = seconds()
         self._warm: tuple[float, int] | None = None  # the time and the count after the first update
         self._updated = self._started
         self._lock = Lock()
@@ -82,7 +87,7 @@ class Counted:
         """Counts `count` more. Several threads may call it."""
         with self._lock:
             self._count += count
-            now = self._updated = time.monotonic()
+            now = self._updated = seconds()
             self._warm = self._warm or (now, self._count)
             if self._bar is not None:
                 self._bar.update(count)

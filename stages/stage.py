@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import typer
 from gift_core.errors import lookup
 from gift_core.layout import Layout
 from gift_core.measuring import loop_notes, peak_memory
-from gift_core.progress import is_quiet, watched
+from gift_core.progress import is_quiet, seconds, watched
 from gift_core.work import os_errors
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def open_stage(
 
     from .dvc.guards import require_checked_code, require_same_settings
 
-    started = time.monotonic()
+    started = seconds()
     params = params_of(params, root)
     settings = read_settings(params)
     opened = Stage(stage, parse_config(settings, params.name), Layout(root), method or "", task or "")
@@ -188,8 +187,8 @@ def open_stage(
                 _note(opened, {"error": str(error) or type(error).__name__})
             raise
     require_same_settings(opened, params, settings.encode())
-    seconds = round(time.monotonic() - started, 2)
-    _note(opened, {"seconds": seconds, "loops": loop_notes(counts), "peak_bytes": peak_memory(), **opened.noted})
+    took = round(seconds() - started, 2)
+    _note(opened, {"seconds": took, "loops": loop_notes(counts), "peak_bytes": peak_memory(), **opened.noted})
 
 
 def _note(opened: Stage, measured: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ BUDGET = {
     "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_900,
-    "gift_core/config": 2_430,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
@@ -70,7 +70,7 @@ BUDGET = {
     "gift_core/mini": 600,
     "gift_core/new_project": 130,
     "gift_core/published": 80,
-    "gift_core/report": 3_420,
+    "gift_core/report": 3_400,
     "gift_core/team": 560,
     "gift_core/tracking": 270,
     "gift_core/use": 580,

@@ -114,7 +114,7 @@ class ExemplarReplayConfig(TaughtReplay):
 
     def encoded(self, pairs: int, images: Sequence[int]) -> int:
         """The exemplars and the task before, from which new ones are chosen. The first step has none."""
-        return self.memory + images[-2] if len(images) > 1 else 0
+        return min(self.memory, sum(images[:-1])) + images[-2] if len(images) > 1 else 0
 
 
 ReplayConfig = Annotated[

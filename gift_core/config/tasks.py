@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -66,7 +67,25 @@ ClassNames = Annotated[
 COMMIT = r"^[0-9a-f]{40}$"
 Commit = Annotated[str, Field(pattern=COMMIT)]
 COLUMNS = ("image_column", "caption_column", "split_column")
+COPIES = "What to do with copies (the same bytes), and with test images that are also in training: keep."
+SHARE = "The share of each class for testing, if the data has no splits: 0.2."
+VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
+TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
 HubSplits = Annotated[dict[Literal["train", "test", "validation"], Text], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How `gift add-task` asks for a key of a row: the option `name`, if it is not the key, and its text.
+
+    `new` is the value that a new row has without the option, `type` what Python reads of the command line.
+    """
+
+    metavar: str
+    help: str
+    new: Any = None
+    name: str = ""
+    type: Any = str
 
 
 class MiniTaskConfig(Section):
@@ -87,8 +106,18 @@ class UserDataConfig(Section):
 
     `test_fraction`: the share of each class that is kept for testing, of a data set without splits. `on_duplicate`:
     skip leaves out copies (the same bytes) and test images that are also in the training split.
+
+    `asked`: the keys that are options of `gift add-task`. `panel`: their title in its help. `chosen_by`: the one of
+    them that chooses the source.
     """
 
+    asked: ClassVar[dict[str, Asked]] = {
+        "test_fraction": Asked("SHARE", SHARE, type=float),
+        "on_bad_image": Asked("refuse|skip", "What to do with an undecodable image: refuse.", "refuse"),
+        "on_duplicate": Asked("keep|skip", COPIES),
+    }
+    panel: ClassVar[str | None] = None
+    chosen_by: ClassVar[str | None] = None
     path: DataFolder
     test_fraction: Annotated[float, Field(ge=1e-6, lt=1)] | None = None
     on_duplicate: Literal["keep", "skip"] | None = None
@@ -103,6 +132,11 @@ class UserTaskConfig(UserDataConfig):
     the number of training images per class, sampled by seed; null for all.
     """
 
+    asked: ClassVar[dict[str, Asked]] = {
+        "templates": Asked("TEMPLATE", TEMPLATE, ["a photo of a {}."], "--template", list[str]),
+        "class_names": Asked("FILE", "A text file in the folder with one name per line, in label order."),
+        "shots": Asked("N", "The number of training images per class, sampled by seed.", type=int),
+    }
     templates: Templates
     class_names: ClassNames | None = None
     shots: Count | None = None
@@ -120,6 +154,14 @@ class TableTaskConfig(UserTaskConfig):
     `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed.
     """
 
+    asked: ClassVar[dict[str, Asked]] = {
+        "table": Asked("FILE", "A CSV, JSONL or Parquet file in the folder, one row per image."),
+        "image_column": Asked("COLUMN", "The column of files, relative to the folder: image.", "image"),
+        "label_column": Asked("COLUMN", "The column of labels, numbers or names: label.", "label"),
+        "split_column": Asked("COLUMN", "The column with train or test: the one with such values."),
+    }
+    panel = "Images listed in a table"
+    chosen_by = "table"
     source: Literal["table"]
     table: Table
     image_column: Text
@@ -133,6 +175,13 @@ class WebDatasetTaskConfig(UserTaskConfig):
     `label` is the extension that holds a sample's label: a number, a name, or with "json:<key>" a key of its JSON.
     """
 
+    asked: ClassVar[dict[str, Asked]] = {
+        "train": Asked("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", name="--webdataset"),
+        "test": Asked("PATTERN", "Test tars. Without them: split by seed.", name="--webdataset-test"),
+        "label": Asked("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", "cls"),
+    }
+    panel = "Images in WebDataset tars"
+    chosen_by = "train"
     source: Literal["webdataset"]
     train: Files
     test: Files | None = None
@@ -167,6 +216,11 @@ class PairsTaskConfig(UserDataConfig):
     task do.
     """
 
+    asked: ClassVar[dict[str, Asked]] = {
+        "caption_column": Asked("COLUMN", "The table's column of captions: caption. A row for each."),
+        "vocabulary_captions": Asked("N", VOCABULARY, 200, type=int),
+    }
+    panel = "Images with captions"
     source: Literal["pairs"]
     vocabulary_captions: Captions
     table: Table | None = None
@@ -213,6 +267,17 @@ TaskConfig = Annotated[
     CatalogueTaskConfig,
     Field(discriminator="source"),
 ]  # fmt: skip
+
+
+def asked_of(row: type[UserDataConfig]) -> dict[str, Asked]:
+    """Returns the keys of a kind of row that `gift add-task` asks for, its own ones first."""
+    return {key: asked for part in row.__mro__ for key, asked in vars(part).get("asked", {}).items()}
+
+
+def user_rows() -> dict[str, type[UserDataConfig]]:
+    """Returns the kinds of rows of a user's own data sets, by source."""
+    rows = [row for row in get_args(get_args(TaskConfig)[0]) if issubclass(row, UserDataConfig)]
+    return {get_args(row.model_fields["source"].annotation)[0]: row for row in rows}
 
 
 def has_captions(task: TaskConfig) -> bool:

@@ -14,6 +14,7 @@ from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config, read_settings
 from gift_core.config.params_edit import ParamsEdit
+from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, UserDataConfig, asked_of, user_rows
 from gift_core.datasets.card import names_in_card
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.hub_dataset import HubRepository, files_of
@@ -26,8 +27,11 @@ from gift_core.layout import Layout
 from gift_core.work.publishing import build_folder, require_free_bytes
 
 TEST_FRACTION, PROBE_FRACTION = 0.2, 0.99  # nothing is learned of a probe: one image of a class is left at least
-OF_CLASSES = {"templates": ["a photo of a {}."]}
-OF_CAPTIONS = {"vocabulary_captions": 200}  # as many as a task of many classes has names
+
+
+def _defaults(row: type[UserDataConfig]) -> dict[str, Any]:
+    """Returns the values that keys of a new row have without an option."""
+    return {key: asked.new for key, asked in asked_of(row).items() if asked.new is not None}
 
 
 def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[str, Any]:
@@ -37,15 +41,14 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
     table's column of splits is found. The checks of params.yaml refuse a key that the source does not have, and a file
     that is not in `images`. UserError for a table with two columns of splits.
     """
-    source = "webdataset" if given["train"] else "folder"
-    if given["table"]:
-        source = "table"
-    defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
-    if source == "table":
-        defaults["image_column"] = "image"
-        defaults |= {"caption_column": "caption"} if captions else {"label_column": "label"}
-    if source == "webdataset" and not captions:
-        defaults["label"] = "cls"
+    rows = user_rows()
+    source = next((name for name, row in rows.items() if row.chosen_by and given[row.chosen_by]), "folder")
+    defaults = _defaults(rows[source])
+    if captions:
+        defaults = {key: value for key, value in defaults.items() if key in PairsTaskConfig.model_fields}
+        defaults |= _defaults(PairsTaskConfig)
+        if source == "table":
+            defaults["caption_column"] = "caption"
     row: dict[str, Any] = {key: defaults.get(key) if value is None else value for key, value in given.items()}
     for key in ("table", "class_names"):  # a file may be given relative to `images` or to the working folder
         file = Path(row[key] or "")
@@ -72,7 +75,7 @@ def hub_row(
     features = repository.features
     splits = {**repository.splits, **splits}
     files_of(splits, repository.files, location)
-    defaults: dict[str, Any] = dict(OF_CAPTIONS if captions else OF_CLASSES)
+    defaults = _defaults(PairsTaskConfig if captions else HubTaskConfig)
     if captions:
         key, pattern = ("table", "*.parquet") if features else ("train", "*.tar")
         defaults[key] = pattern

@@ -11,6 +11,7 @@ from pathlib import Path
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
+from gift_core.doctor.devices import check_device, memory_of
 from gift_core.doctor.distinct_classes import check_classes
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.inputs import (
@@ -21,7 +22,7 @@ from gift_core.doctor.inputs import (
     check_reference,
     check_trained,
 )
-from gift_core.doctor.measured_needs import check_device, check_disk, check_memory, check_time, memory_of
+from gift_core.doctor.measured_needs import check_disk, check_memory, check_time
 from gift_core.doctor.storage import check_dvc
 from gift_core.errors import GiftError
 from gift_core.quantities import byte_size, plural

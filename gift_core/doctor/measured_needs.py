@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import psutil
-
+from gift_core.doctor.devices import DeviceMemory, memory_of
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs
 from gift_core.doctor.storage import NO_SPACE, cache_folders
-from gift_core.errors import UserError
-from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration, plural
 from gift_core.stage_facts import STAGES, facts_of
-
-if TYPE_CHECKING:
-    import torch
 
 LONG, TOO_LONG = 12 * 3600, 24 * 3600  # seconds, on a CPU
 OTHER_STAGES = "other stages"  # one row in tables: those that take no time and no memory worth a row
@@ -30,29 +22,6 @@ INSTEAD = "Run it on a GPU, or on several machines (docs/full_size.md). {} To ru
 # Of presets that were measured at full size elsewhere (docs/full_size.md).
 KNOWN = "It takes up to 27.5 GB of GPU memory, 161 GB of disk with the cache, and hours (docs/full_size.md)"
 KNOWN_PRESETS = ("mtil_order_1", "mtil_order_2")
-
-
-@dataclass(frozen=True)
-class DeviceMemory:
-    """The name of a device, and its memory in bytes."""
-
-    name: str
-    total: int
-    free: int
-
-
-def memory_of(device: torch.device) -> DeviceMemory:
-    """Returns the memory of a device. For the CPU it is that of the machine."""
-    import torch
-
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return DeviceMemory(torch.cuda.get_device_name(device), total, free)
-    if device.type == "mps":
-        total = torch.mps.recommended_max_memory()
-        return DeviceMemory("the Apple GPU", total, total - torch.mps.driver_allocated_memory())
-    memory = psutil.virtual_memory()
-    return DeviceMemory("the CPU", memory.total, memory.available)
 
 
 def by_kind(needs: Sequence[StageNeeds]) -> dict[str, list[StageNeeds]]:
@@ -80,44 +49,9 @@ def gpu_seconds_of(stages: Iterable[StageNeeds]) -> float:
 
 def left_to_run(needs: Sequence[StageNeeds], project: Project) -> list[StageNeeds]:
     """Returns the stages whose output is not there. For a preset that is not active, all."""
-    layout = Layout(project.root)
-    return [stage for stage in needs if not (project.is_active and _is_made(layout, *stage.key))]
-
-
-def _is_made(layout: Layout, stage: str, method: str, task: str) -> bool:
-    outputs = {
-        "import_model": layout.pretrained(),
-        "ingest": layout.task(task) / "task.json",
-        "write_vocabulary": layout.base_vocabulary(),
-        "write_prompts": layout.prompts(task),
-        "synthesize": layout.shards(task),
-        "probe": layout.probe(task),
-        "teach": layout.teacher(method, task),
-        "finetune": layout.model(method, task),
-        "evaluate": layout.released(method, task),
-        "report": layout.reports() / "index.html",
-    }
-    return stage in outputs and outputs[stage].exists()
-
-
-def check_device(project: Project) -> Iterator[Finding]:
-    """Yields whether there are as many GPUs as settings ask for, and a warning of float16 images on a CPU."""
-    config = project.config
-    generates = any(config.methods[name].replay.reads == "synthetic" for name in config.run.methods)
-    in_half = generates and config.generator.dtype == "float16"
-    if not in_half and config.training.processes == 1:
-        return
-    from gift_core.computation import require_devices, resolve_device
-
-    device = resolve_device(config.run.device)
-    try:
-        require_devices(device, config.training.processes)
-    except UserError as error:
-        yield Finding("training.processes", "fail", str(error))
-    if in_half and device.type == "cpu":
-        slow = "generator.dtype is float16, which is very slow on a CPU: such an experiment takes days"
-        remedy = "Use a GPU, or try photos on a CPU (gift use laptop), or the miniature (gift use mini)."
-        yield Finding("device", "warn", slow, remedy)
+    if not project.is_active:
+        return [*needs]
+    return [stage for stage in needs if not all((project.root / path).exists() for path in stage.outs)]
 
 
 def check_memory(project: Project) -> Iterator[Finding]:

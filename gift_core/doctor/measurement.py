@@ -6,7 +6,7 @@ the same stage with all its work is that time, and that of the units that the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ def reduced(params: Mapping[str, Any]) -> dict[str, Any]:
     warmup = min(1, iterations - 1, training["warmup_iterations"])
     images = {
         "train_images": iterations * training["batch_size"],
-        "test_images": 2 * params["evaluation"]["batch_size"],  # the first batch warms up
+        "test_images": 5 * params["evaluation"]["batch_size"] // 4,  # the first batch warms up, a part says the rate
     }
     return {
         **params,
@@ -63,7 +63,10 @@ def deciding(config: Config, methods: tuple[str, ...], tasks: tuple[str, ...]) -
 
 @dataclass(frozen=True)
 class StageNeeds:
-    """What a stage takes with all its work: seconds, bytes that it writes, and peaks of memory by "process", "gpu"."""
+    """What a stage takes with all its work: seconds, bytes that it writes, and peaks of memory by "process", "gpu".
+
+    `outs` are the paths that it writes, below the root of the project.
+    """
 
     stage: str
     method: str
@@ -71,6 +74,7 @@ class StageNeeds:
     seconds: float
     bytes: int
     peaks: Mapping[str, int]
+    outs: Sequence[str]
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -99,8 +103,8 @@ class Measurement:
         overhead: the seconds that a stage takes besides what it measures: Python starts, DVC records.
         methods, tasks: what was rehearsed; `tasks` in the order of the sequence, then the probes.
         settings: what `deciding` returned.
-        stages: {"stage", "method", "task", "seconds", "loops", "peak_bytes", "bytes", "fixed_bytes"} and of ingest
-            "images", for each stage that ran to its end.
+        stages: {"stage", "method", "task", "seconds", "loops", "peak_bytes", "bytes", "fixed_bytes", "outs"} and of
+            ingest "images", for each stage that ran to its end.
         failures: {"stage": "finetune@gift-step2", "error", "done", "skipped"} of each that failed: how many of `stages`
             come before it, and how many stages depend on it.
     """
@@ -146,7 +150,7 @@ def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     config = project.config
     remedy = "gift rehearse" if project.is_active else f"gift rehearse --preset {config.experiment}"
     if not project.quick:  # it looks for a GPU
-        remedy += f" (about {expected_minutes(config)})"
+        remedy += f" (about {max(1, round(rehearsal_seconds(config) / 60))} min)"
     measured = read_measurement(Layout(project.root))
     if measured is None:
         return None, f"not measured: {remedy}"
@@ -158,28 +162,29 @@ def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     return measured, f"measured {measured.date}{without}"
 
 
-def expected_minutes(config: Config) -> str:
-    """Returns "2 min": about how long a rehearsal takes, by the number of its stages."""
+def rehearsal_seconds(config: Config) -> float:
+    """Returns about how long a rehearsal takes, by the number of its stages.
+
+    Where a stage computes on a GPU, it has to import its libraries.
+    """
+    from gift_core.computation import resolve_device
+
     of_methods = sum(facts.of_methods for facts in STAGES.values())
     of_step = 2 + of_methods * len(config.run.methods)  # write_prompts, synthesize
     count = 4 + len(config.tasks) + len(config.evaluation.probes) + len(config.sequence) * of_step
-    return f"{max(1, round(count * stage_seconds(config) / 60))} min"
-
-
-def stage_seconds(config: Config) -> float:
-    """Returns about how long a rehearsed stage takes: where it computes on a GPU, it has to import its libraries."""
-    from gift_core.computation import resolve_device
-
     with suppress(UserError):
-        return STAGE_SECONDS if resolve_device(config.run.device).type == "cpu" else START_SECONDS
-    return START_SECONDS
+        if resolve_device(config.run.device).type == "cpu":
+            return count * STAGE_SECONDS
+    return count * START_SECONDS
 
 
 def whole_needs(measured: Measurement, project: Project) -> list[StageNeeds]:
     """Returns what each rehearsed stage takes with all the work that the settings ask for."""
     whole = _Whole(measured, project)
     return [
-        StageNeeds(row["stage"], row["method"], row["task"], whole.seconds(row), whole.size(row), whole.peaks(row))
+        StageNeeds(
+            row["stage"], row["method"], row["task"], whole.seconds(row), whole.size(row), whole.peaks(row), row["outs"]
+        )
         for row in measured.stages
     ]
 

@@ -14,10 +14,18 @@ from gift_core.artifacts.accuracy import PROBE, read_accuracy, without_probes
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.method.metrics import ZERO_SHOT, Summary, accuracies_of, probe_tables, with_zero_shot
+from gift_core.method.metrics import (
+    ZERO_SHOT,
+    Summary,
+    accuracies_of,
+    matrix_scores_by_task,
+    probe_tables,
+    with_zero_shot,
+)
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
+MEAN = "mean"  # in place of a task: the mean over all
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 
 
@@ -36,6 +44,14 @@ class RunScores:
     matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     seen: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """Columns method, task, and those of the result table. A method's row of the task MEAN is its scores in all."""
+        rows = {(method, MEAN): scores for method, scores in self.scores.items()}
+        for method, matrix in self.matrices.items():
+            rows |= {(method, task): scores for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()}
+        table = pd.DataFrame.from_dict(rows, "index", float)
+        return table[[*self.columns]].rename_axis(["method", "task"]).reset_index()
 
     @property
     def columns(self) -> tuple[str, ...]:

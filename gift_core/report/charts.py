@@ -31,7 +31,7 @@ FEW_CURVES = 8  # with more curves, the names at their ends stand closer togethe
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
 MAX_MARKED = 25  # with more points, lines have no markers
 MAX_TICKS = 12  # of the large charts and of the losses
-MANY_TASKS = 8  # with more tasks, small charts label only some positions
+SMALL_TICKS = 9  # of the small charts
 Curves = Mapping[str, Sequence[float]]  # percent by method, in reading order; the last one is zero_shot
 
 
@@ -122,13 +122,13 @@ class Chart:
         return sorted(lines, key=lambda line: line[1] != QUIET)
 
     @property
-    def labels(self) -> list[tuple[str, str, str, str, float]]:
-        """(method, style, value, name, y) at the end of each line."""
+    def labels(self) -> list[tuple[str, str, str, str, float, Point]]:
+        """(method, style, value, name, y, last point) at the end of each line."""
         frame, values = self.frame, [self.curves[method][-1][1] for method in self.ends]
         wanted = [frame.y(value) + 4 for value in values]
         heights = spread_labels(wanted, self.gap, frame.top + 4, frame.y_end - 4)
         return [
-            (method, self.styles.get(method, "reference"), number(value), name, height)
+            (method, self.styles.get(method, "reference"), number(value), name, height, self._placed(method)[-1])
             for (method, name), value, height in zip(self.ends.items(), values, heights, strict=True)
         ]
 
@@ -186,6 +186,20 @@ def round_ticks(largest: float) -> list[float]:
     return [step * index for index in range(math.ceil(largest / step - 1e-9) + 1)]
 
 
+def axis_bounds(values: Sequence[float], least_margin: float = 0.0) -> tuple[float, float]:
+    """The least and the greatest value with some space, at least `least_margin`."""
+    low, high = min(values) - least_margin, max(values) + least_margin
+    margin = max(0.05 * (high - low), 0.1)
+    return low - margin, high + margin
+
+
+def axis_ticks(low: float, high: float) -> dict[float, str]:
+    """Round values between the bounds, about twice as many as a small chart has, with their texts."""
+    step = round_ticks((high - low) / 2)[1]
+    values = [round(step * index, 9) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return {value: f"{value:g}" for value in values}
+
+
 def accuracies(record: RunRecord) -> Iterator[Section]:
     """Yields forgetting and the matrices of a task-incremental run, or the classes seen, and what probes show."""
     if not record.methods:
@@ -223,7 +237,6 @@ def _charts(
     `trained`: the step that trains a column, None for a probe. Rows have 3 or 4 charts, whichever leaves fewer gaps.
     """
     methods = (*record.continued, ZERO_SHOT)
-    last = len(record.tasks)
     steps = {0: "Before training"} | {at: f"After {at} {task}" for at, task in enumerate(record.tasks, 1)}
     means = {method: percent[method].mean(axis=1).tolist() for method in methods}
     overview = _accuracy_chart(record, title, means, steps, size=(640, 340))
@@ -233,13 +246,8 @@ def _charts(
         if step is not None:
             moments |= {at: f"{steps[at]}, not trained yet" for at in range(1, step)}
             moments[step] = f"{steps[step]}, just trained"
-        labeled = [*steps]
-        if last > MANY_TASKS:  # only both ends and the step that trains the task, and not two ticks side by side
-            labeled = [0, last]
-            if step is not None:
-                labeled = [0, step, last] if step + 1 < last else [0, step]
         curves = {method: percent[method][name].tolist() for method in methods}
-        charts.append(_accuracy_chart(record, name, curves, moments, x_ticks=labeled, trained=step))
+        charts.append(_accuracy_chart(record, name, curves, moments, is_small=True, trained=step))
     columns = min((4, 3), key=lambda columns: (-len(charts) % columns, -columns))
     return {"overview": overview, "charts": charts, "columns": columns}
 
@@ -264,19 +272,19 @@ def _accuracy_chart(
     *,
     size: tuple[float, float] = (300, 250),
     x_title: str = "tasks trained",
-    x_ticks: Sequence[int] | None = None,
+    is_small: bool = False,
     y_ticks: Sequence[int] = range(0, 101, 25),
     trained: int | None = None,
 ) -> Chart:
     """A line of percents for each method. `steps`: the x of each point and the heading of its tooltip.
 
-    `size`: width and height, higher if the names at the ends need it. A small chart has `x_ticks`, and no names.
+    `size`: width and height, higher if the names at the ends need it. A small chart has no names.
     """
     styles, labels = styles_of(record), record.labels
     ends = {method: shorten(labels[method]) for method in curves}
     gap = 19 if len(curves) <= FEW_CURVES else 15
     left, right = 44, 206
-    if x_ticks is not None:
+    if is_small:
         shown = [method for method in curves if method != ZERO_SHOT]
         are_few = len(shown) <= FEW_METHODS
         ends = dict.fromkeys(shown if are_few else (), "")
@@ -298,7 +306,7 @@ def _accuracy_chart(
         curves={method: list(zip(steps, curve, strict=True)) for method, curve in curves.items()},
         styles=styles,
         x_title=x_title,
-        x_ticks={at: str(at) for at in x_ticks or thin_ticks([*steps], MAX_TICKS)},
+        x_ticks={at: str(at) for at in thin_ticks([*steps], SMALL_TICKS if is_small else MAX_TICKS)},
         y_ticks={value: str(value) for value in y_ticks},
         marked=QUIET not in styles.values() and len(steps) <= MAX_MARKED,
         ends=ends,

@@ -19,9 +19,9 @@ from gift_core.published.mtil import MODEL
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
-from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, task_list
+from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, with_tasks
 from gift_core.report.paired import PairedTest, in_all, paired_tests
-from gift_core.report.published_results import DATA_SET_TOLERANCE
+from gift_core.report.published_results import DATA_SET_TOLERANCE, skipped_images
 from gift_core.report.run_record import OWN_CODE, RunRecord, Section
 
 MAX_RESULTS_NAMED = 6
@@ -183,14 +183,12 @@ def differences(record: RunRecord) -> dict[str, str]:
 
 def data_notes(record: RunRecord) -> list[str]:
     """Limitations of the data, such as few-shot training or missing images, each with its tasks, in task order."""
-    tasks_of: dict[str, list[str]] = {}
+    notes = {}
     for task, info in record.infos.items():
         shots = getattr(record.config.tasks[task], "shots", None)  # a miniature task has none
         of_shots = [] if shots is None else [f"few-shot: {plural(shots, 'training image')} per class"]
-        skipped = [f"{plural(len(info.skipped), 'unreadable image')} skipped"] if info.skipped else []
-        for text in (*of_shots, *info.notes, *skipped):
-            tasks_of.setdefault(text, []).append(task)
-    return [f"{text} ({task_list(tasks, len(record.tasks))})" for text, tasks in tasks_of.items()]
+        notes[task] = [*of_shots, *info.notes, *skipped_images(info)]
+    return with_tasks(notes)
 
 
 def _sequence(infos: Mapping[str, TaskInfo], most: int | None) -> str:

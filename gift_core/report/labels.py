@@ -103,6 +103,15 @@ def task_list(tasks: Sequence[str], total: int) -> str:
     return first_names(tasks, MAX_TASKS_LISTED)
 
 
+def with_tasks(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each of the notes by task once, in the order of the tasks, with those that it is of in parentheses."""
+    tasks_of: dict[str, list[str]] = {}
+    for task, of_task in notes.items():
+        for text in of_task:
+            tasks_of.setdefault(text, []).append(task)
+    return [f"{text} ({task_list(tasks, len(notes))})" for text, tasks in tasks_of.items()]
+
+
 def rejections(rejected: Mapping[str, int]) -> str:
     """`rejected by filters: 12 low CLIP score, 3 near-duplicate`; empty if no image was rejected."""
     counts = [f"{count:,} {REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]

@@ -7,7 +7,7 @@ That is the sign test, and McNemar's is its case of one test. Neither sees what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,12 +19,6 @@ from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.run_record import RunRecord
 
 LEVEL = 0.05  # a larger p is noise
-# The steps after which a metric tests the images of a task, by (the step that trains it, the last step).
-STEPS: Mapping[str, Callable[[int, int], Iterable[int]]] = {
-    "last": lambda trained_at, last: [last],
-    "transfer": lambda trained_at, last: range(trained_at),
-    "avg": lambda trained_at, last: range(trained_at, last + 1),  # class-incremental
-}
 
 
 @dataclass(frozen=True)
@@ -108,9 +102,15 @@ def is_right(rows: pd.DataFrame) -> pd.Series[bool]:
 def _counts(record: RunRecord, method: str, task: str, metric: str, trained: str) -> pd.Series[int]:
     """Of each image, or query, of the task: in how many of the metric's tests the method is right."""
     trained_at, last = record.tasks.index(task), len(record.tasks) - 1
+    steps = {
+        "last": [last],
+        "transfer": range(trained_at),
+        "avg": range(trained_at, last + 1),  # class-incremental
+        "forgetting": [last, trained_at],
+    }
+    rights = [_right(record, method, task, step, trained) for step in steps[metric]]
     if metric == "forgetting":
-        return _right(record, method, task, last, trained) - _right(record, method, task, trained_at, trained)
-    rights = [_right(record, method, task, step, trained) for step in STEPS[metric](trained_at, last)]
+        return rights[0] - rights[1]
     return pd.concat(rights, axis=1, join="inner").sum(axis=1)
 
 

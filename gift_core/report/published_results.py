@@ -16,7 +16,7 @@ from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural
 from gift_core.report.accuracies import own_task_accuracy
-from gift_core.report.labels import number, signed, task_list
+from gift_core.report.labels import number, signed, task_list, with_tasks
 
 # The open_clip names of the published model; all load it with QuickGELU.
 PUBLISHED_MODELS = (
@@ -93,17 +93,19 @@ def _not_comparable(
     if missing:
         yield f"task.json is not on this machine ({task_list(missing, len(tasks))})"
         return
-    tasks_of: dict[str, list[str]] = {}  # a reason is often that of every task
+    reasons = {}
     for name, row in tasks.items():
-        skipped = len(infos[name].skipped)
-        reasons = [] if row.classes is None else [f"only {row.classes.count} of the classes"]
-        reasons += [note.rstrip(".") for note in infos[name].notes]
-        reasons += [f"{plural(skipped, 'unreadable image')} skipped"] if skipped else []
-        for reason in reasons:
-            tasks_of.setdefault(reason, []).append(name)
-    yield from (f"{reason} ({task_list(names, len(tasks))})" for reason, names in tasks_of.items())
+        of_classes = [] if row.classes is None else [f"only {row.classes.count} of the classes"]
+        notes = [note.rstrip(".") for note in infos[name].notes]
+        reasons[name] = [*of_classes, *notes, *skipped_images(infos[name])]
+    yield from with_tasks(reasons)
     if most is not None and any(infos[name].counts["test"] > most for name in tasks):
         yield f"the run was tested on at most {plural(most, 'test image')} of each task"
+
+
+def skipped_images(info: TaskInfo) -> list[str]:
+    """A note on the images that could not be read, if there are any."""
+    return [f"{plural(len(info.skipped), 'unreadable image')} skipped"] if info.skipped else []
 
 
 def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroShot:

@@ -8,12 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
-from gift_core.report.charts import Chart, Frame
+from gift_core.report.charts import Chart, Frame, axis_bounds, axis_ticks
 from gift_core.report.labels import COLUMN_TITLES, number
 from gift_core.report.run_record import Experiment, RunRecord, Section
-from gift_core.report.scatter import axis_bounds, axis_ticks
 from gift_core.untrusted import leaves
 
 SHOWN = ("transfer", "avg", "last", "probes")
@@ -65,7 +62,7 @@ def _chart(title: str, sweep: Sweep, scores: Mapping[float, float]) -> Chart:
     """The scores against the values."""
     values = [*scores]
     positions = [math.log(value) for value in values] if is_logarithmic(values) else values
-    low, high = axis_bounds(pd.Series([*scores.values()]), LEAST_RANGE / 2)
+    low, high = axis_bounds([*scores.values()], LEAST_RANGE / 2)
     space = 0.06 * (positions[-1] - positions[0])
     frame = Frame(
         width=300, height=250, left=44, right=10,
@@ -81,7 +78,7 @@ def _chart(title: str, sweep: Sweep, scores: Mapping[float, float]) -> Chart:
         styles={sweep.key: "m0"},
         x_title=sweep.key,
         x_ticks={at: f"{value:g}" for at, value in zip(positions, values, strict=True)},
-        y_ticks={value: f"{value:g}" for value in axis_ticks(low, high)},
+        y_ticks=axis_ticks(low, high),
         marked=True,
         hovers=dict(zip(positions, hovers, strict=True)),
     )

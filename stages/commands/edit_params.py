@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gift_core.config.tasks import PairsTaskConfig, UserTaskConfig, asked_of, user_rows
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.quantities import plural
@@ -26,45 +28,40 @@ CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
 STAYS = "Images and results stay in data/."
 
-TABLE = "Images listed in a table"
-TARS = "Images in WebDataset tars"
-PAIRS = "Images with captions"
 OF_HUB = "A data set of the Hugging Face hub, instead of --images"
 FILES = "Images with captions instead of classes: picture.txt beside picture.jpg, or a table or tars of them."
-COPIES = "What to do with copies (the same bytes), and with test images that are also in training: keep."
-SHARE = "The share of each class for testing, if the data has no splits: 0.2."
-TEMPLATE = "A prompt with {} for the class name. Repeat it for several."
-VOCABULARY = "How many training captions join the vocabulary of prompts: 200."
 FACTOR = "A factor for each method's learning rate in this task: 1.0."
 DECODE = "Decode every image: which are broken, tiny, in both splits, or there twice?"
 Text = str | None
-ROW = (  # the options that are keys of the row, in their order in params.yaml
-    "table", "image_column", "label_column", "split_column", "train", "test", "label", "caption_column",
-    "vocabulary_captions", "templates", "test_fraction", "on_bad_image", "on_duplicate", "class_names", "shots",
-)  # fmt: skip
 OF_HUB_ONLY = ("revision", "config", "train_split", "test_split")
+KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
+def _with_keys_of_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives the command an option for each key of a row (Asked) in place of `**row_keys`, those of a source first."""
+    signature = inspect.signature(command, eval_str=True)
+    *others, _ = signature.parameters.values()
+    options: dict[str, inspect.Parameter] = {}
+    for row in user_rows().values():
+        for key, asked in asked_of(row).items():
+            names = (asked.name,) if asked.name else ()
+            panel = None if key in UserTaskConfig.model_fields else row.panel
+            default = option(asked.metavar, asked.help, *names, panel=panel)
+            parameter = inspect.Parameter(key, KEYWORD_ONLY, default=default, annotation=asked.type | None)
+            options.setdefault(key, parameter)
+    of_rows = sorted(options.values(), key=lambda parameter: parameter.name in UserTaskConfig.model_fields)
+    parameters = sorted([*of_rows, *others], key=lambda parameter: parameter.kind)
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_keys_of_rows
 def add_task(
     ctx: typer.Context,
     name: str = argument("NAME", "The task's name: lower-case letters, digits and _."),
     images: Path | None = option("FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*."),
-    table: Text = option("FILE", "A CSV, JSONL or Parquet file in the folder, one row per image.", panel=TABLE),
-    image_column: Text = option("COLUMN", "The column of files, relative to the folder: image.", panel=TABLE),
-    label_column: Text = option("COLUMN", "The column of labels, numbers or names: label.", panel=TABLE),
-    split_column: Text = option("COLUMN", "The column with train or test: the one with such values.", panel=TABLE),
-    train: Text = option("PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", "--webdataset", panel=TARS),
-    test: Text = option("PATTERN", "Test tars. Without them: split by seed.", "--webdataset-test", panel=TARS),
-    label: Text = option("EXTENSION", "The extension of a sample's label: cls; or json:<key>.", panel=TARS),
-    captions: bool = flag("--captions", f"{FILES} Tested by retrieval.", panel=PAIRS),
-    caption_column: Text = option("COLUMN", "The table's column of captions: caption. A row for each.", panel=PAIRS),
-    vocabulary_captions: int | None = option("N", VOCABULARY, panel=PAIRS),
-    templates: list[str] | None = option("TEMPLATE", TEMPLATE, "--template"),
-    test_fraction: float | None = option("SHARE", SHARE),
-    on_bad_image: str = option("refuse|skip", "What to do with an undecodable image.", default="refuse"),
-    on_duplicate: Text = option("keep|skip", COPIES),
-    class_names: Text = option("FILE", "A text file in the folder with one name per line, in label order."),
-    shots: int | None = option("N", "The number of training images per class, sampled by seed."),
+    *,
+    captions: bool = flag("--captions", f"{FILES} Tested by retrieval.", panel=PairsTaskConfig.panel),
     learning_rate_factor: float | None = option("NUMBER", FACTOR),
     probe: bool = flag("--probe", "No step learns it: every model is tested on it, which shows what it forgets."),
     link: bool = flag("--link", "Link images from outside data/0_raw into it."),
@@ -79,6 +76,7 @@ def add_task(
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
+    **row_keys: Any,
 ) -> None:
     """Add a data set of the hub or your own as the next task: its row and its step in params.yaml.
 
@@ -92,17 +90,15 @@ def add_task(
     from gift_core.datasets.new_task import plan_task
     from gift_core.doctor.finding import Project
 
-    row, record, shown = _row_of(ctx.params)
+    row, record, shown = _row_of(ctx.params, row_keys)
     factor = learning_rate_factor
     if factor is None and not probe:
         factor = 1.0
-    bring = "copy" if copy else None
-    if link:
-        bring = "link"
+    bring = next((key for key in ("link", "copy") if ctx.params[key]), None)
     edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
         repeated, lines = _look_at_texts(name, Project(root, edit.config), edit.dataset, check=check)
-        record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=on_bad_image)
+        record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=row["on_bad_image"])
         record["check"]["same_tokens"], shown = repeated, [*shown, *lines]
     download = "" if hub is None else f" Download it first: gift data fetch {name}."
     done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
@@ -110,7 +106,7 @@ def add_task(
     carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
 
-def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def _row_of(given: dict[str, Any], row_keys: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Returns the row that the options of add-task mean, and of a data set of the hub its record and its lines.
 
     BadParameter for options that do not go together.
@@ -128,7 +124,7 @@ def _row_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list
         raise typer.BadParameter("give only one of --link and --copy")
     if given["probe"] and given["learning_rate_factor"] is not None:
         raise typer.BadParameter("--learning-rate-factor is of a task that is learned. Leave it out, or --probe.")
-    options = {key: given[key] for key in ROW} | {"templates": given["templates"] or None}
+    options = row_keys | {"templates": row_keys["templates"] or None}
     if hub is None:
         return new_row(images, options, captions=captions), {}, []
     from gift_core.datasets.hub_dataset import look_up

@@ -37,7 +37,7 @@ def rehearse(config: Config, params: str) -> Measurement:
 
     The project is removed afterwards, also after Ctrl-C.
     """
-    from gift_core.doctor.measurement import stage_seconds
+    from gift_core.doctor.measurement import rehearsal_seconds
 
     root = Layout(Path()).rehearsal()
     require_free(root)
@@ -47,11 +47,11 @@ def rehearse(config: Config, params: str) -> Measurement:
         with _inside(root):
             with open_pipeline(Path(), []) as pipeline:
                 names = [name for name in pipeline.upstream if pipeline.command(name)]
-            expected = stage_seconds(config)
-            note(f"rehearsal: {plural(len(names), 'stage')}, about {duration(expected * len(names))}")
+            expected = rehearsal_seconds(config)
+            note(f"rehearsal: {plural(len(names), 'stage')}, about {duration(expected)}")
             plan = Path(".gift", "plan.json").absolute()
             plan.parent.mkdir(exist_ok=True)
-            plan.write_text(json.dumps(dict.fromkeys(names, expected)), encoding="utf-8")
+            plan.write_text(json.dumps(dict.fromkeys(names, expected / len(names))), encoding="utf-8")
             started = time.monotonic()
             with serving({**os.environ, PLAN: str(plan)}) as environment:
                 command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]
@@ -79,6 +79,7 @@ def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str
     """Returns what each finished stage measured, in their order, and the reason of each failed one."""
     stages = list[dict[str, Any]]()
     failures = list[dict[str, Any]]()
+    writers = pipeline.writers()
     lost = dict[str, dict[str, Any]]()  # the failure because of which a stage has no result
     for name, before in pipeline.upstream.items():
         file = pipeline.timing(name)
@@ -94,8 +95,9 @@ def _results(pipeline: DvcPipeline) -> tuple[list[dict[str, Any]], list[dict[str
             lost[name] = {"stage": name, "error": measured["error"], "done": len(stages), "skipped": 0}
             failures.append(lost[name])
         else:
+            outs = [path for path, stage in writers.items() if stage == name]
             size = pipeline.recorded_bytes([name])
-            stages.append({**measured, "bytes": size, "fixed_bytes": _fixed_bytes(measured)})
+            stages.append({**measured, "bytes": size, "fixed_bytes": _fixed_bytes(measured), "outs": outs})
     return stages, failures
 
 
@@ -118,7 +120,7 @@ def _measurement(
     config: Config, seconds: float, stages: list[dict[str, Any]], failures: list[dict[str, Any]]
 ) -> Measurement:
     from gift_core.computation import resolve_device
-    from gift_core.doctor.measured_needs import memory_of
+    from gift_core.doctor.devices import memory_of
     from gift_core.doctor.measurement import Measurement, deciding
     from gift_core.execution.pool import core_count
 

@@ -29,7 +29,8 @@ def row(stage: str, method: str = "", seconds: float = 2.0, **more: Any) -> dict
     """A stage of the task letters. `more` may have its loop (what it counts, how many, seconds of one more)."""
     loops = [dict(zip(("of", "count", "unit_seconds"), more.pop("loop"), strict=True))] if "loop" in more else []
     fixed = {"bytes": 1000, "fixed_bytes": 0, "peak_bytes": {"process": GIGA}, "loops": loops}
-    return {"stage": stage, "method": method, "task": "letters", "seconds": seconds} | fixed | more
+    named = {"stage": stage, "method": method, "task": "letters", "outs": [f"data/{stage}"]}
+    return named | {"seconds": seconds} | fixed | more
 
 
 ROWS = (
@@ -112,8 +113,8 @@ def test_days_on_a_cpu_are_a_fail_also_in_a_quick_check_and_what_has_its_output_
     assert only(check_time(measured(project, row("finetune", "gift", seconds=13 * HOUR))), "time").mark == "warn"
     gpu = row("finetune", "gift", seconds=25 * HOUR, peak_bytes={"gpu": GIGA, "process": GIGA})
     assert only(check_time(measured(project, gpu)), "time").mark == "ok"
-    Layout(project.root).model("gift", "letters").mkdir(parents=True)
-    write_json(Layout(project.root).task("letters") / "task.json", {})
+    for stage in ("ingest", "finetune"):
+        (project.root / "data" / stage).mkdir(parents=True)
     found = only(check_time(measured(project, row("finetune", "gift", seconds=25 * HOUR))), "time")
     assert found.found.startswith("about 25 hours on cpu (2 cores) from scratch; every stage has its output")
 

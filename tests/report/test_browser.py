@@ -58,7 +58,7 @@ COLLIDING = """((groups, tolerance) => groups.flatMap((elements) => {
     Math.min(a.right, b.right) - Math.max(a.left, b.left) > tolerance &&
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > tolerance).map(([other]) => `${name} / ${other}`));
 }))"""
-TEXTS = '[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) => chart.querySelectorAll("text"))'
+TEXTS = '[...document.querySelectorAll("svg[role=img]")].map((chart) => chart.querySelectorAll("text"))'
 LAYOUT = f"""(() => {{
   const found = () => [document.documentElement.scrollWidth, {TOO_WIDE}, {COLLIDING}({TEXTS}, .5)];
   const folded = found();

@@ -16,7 +16,8 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.config.loading import load_config
 from gift_core.method.classifier import EncodingSettings
-from gift_core.method.evaluation import EvaluationInputs, evaluate_class_incremental, newest_model
+from gift_core.method.evaluation import EvaluationInputs, evaluate_step, newest_model
+from gift_core.protocols import CLASS_INCREMENTAL
 from gift_core.report.accuracies import RunScores
 from gift_core.report.comparison.alpha_curves import curve_of_run, stored_points
 from gift_core.use.alpha_tests import store_alpha_curve
@@ -49,7 +50,8 @@ def test_a_curve_has_the_tests_of_every_alpha_and_those_of_the_run(
     if protocol == "class_incremental":
         models = {"pretrained": layout.pretrained(), "digits": trained}
         tasks = {task: layout.task(task) for task in ("birds", "digits")}
-        rows = evaluate_class_incremental(EvaluationInputs("finetune", models, tasks, newest_model, settings, {})).rows
+        inputs = EvaluationInputs("finetune", CLASS_INCREMENTAL, models, tasks, newest_model, settings, {})
+        rows = evaluate_step(inputs).rows
         learned = 100 * float(rows.loc[rows["step"] == 1, "top1"].iloc[0])
     assert points[-1] == (1.0, pytest.approx(learned), pytest.approx(100 * tests["letters"]))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -57,10 +58,11 @@ class Figure:
     svg: bytes
 
 
-def draw_svg(height: float, draw: Callable[[Any], Any]) -> bytes:
-    """Returns what `draw` draws into a matplotlib figure of WIDTH x `height` inches. No date: the bytes repeat.
+@contextmanager
+def drawing(height: float) -> Iterator[tuple[Any, BytesIO]]:
+    """Yields a matplotlib figure of WIDTH x `height` inches, and the file with its SVG after the block.
 
-    If `draw` returns axes, the figure is higher by their legend, which is above the charts.
+    It is higher by the legend of its first chart, which is above all charts. No date: the bytes repeat.
     """
     import matplotlib  # here, because importing it takes a second
     from matplotlib.figure import Figure as Canvas
@@ -68,14 +70,13 @@ def draw_svg(height: float, draw: Callable[[Any], Any]) -> bytes:
     stored = BytesIO()
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(layout="constrained")
-        axes = draw(canvas)
-        if axes is not None:
-            handles, labels = axes.get_legend_handles_labels()
+        yield canvas, stored
+        handles, labels = canvas.axes[0].get_legend_handles_labels()
+        if labels:
             canvas.legend(handles, labels, loc="outside upper center", ncols=2)
             height += 0.1 + 0.14 * math.ceil(len(labels) / 2)
         canvas.set_size_inches(WIDTH, height)
         canvas.savefig(stored, format="svg", metadata={"Date": None, "Creator": None})
-    return stored.getvalue()
 
 
 def look_of(comparison: Comparison, method: str) -> dict[str, Any]:
@@ -154,68 +155,53 @@ def _caption(comparison: Comparison, text: str, spread: str) -> str:
 
 def draw_over_alpha(curves: Mapping[str, AlphaCurve], looks: Mapping[str, dict[str, Any]], *, y_title: str) -> bytes:
     """Returns the SVG of learned against kept, a curve for each method, with a star at the chosen alpha."""
-
-    def draw(canvas: Any) -> Any:
+    with drawing(2.2) as (canvas, svg):
         axes = canvas.subplots()
         for name, curve in curves.items():
-            look = looks[name]
-            axes.plot(curve.kept, curve.learned, **look)
-            at = list(curve.alphas).index(curve.chosen)
+            color, at = looks[name]["color"], list(curve.alphas).index(curve.chosen)
+            axes.plot(curve.kept, curve.learned, **looks[name])
             chosen = (curve.kept[at], curve.learned[at])
-            star = {"marker": "*", "markersize": 9, "color": look["color"], "markeredgecolor": "white"}
-            axes.plot(*chosen, **star)
-            axes.annotate(
-                f"α {curve.chosen:g}",
-                chosen,
-                (4, 4),
-                textcoords="offset points",
-                fontsize=SMALLEST_TEXT,
-                color=look["color"],
-            )
+            axes.plot(*chosen, marker="*", markersize=9, color=color, markeredgecolor="white")
+            note = {"textcoords": "offset points", "fontsize": SMALLEST_TEXT, "color": color}
+            axes.annotate(f"α {curve.chosen:g}", chosen, (4, 4), **note)
         axes.set(xlabel="Zero-shot kept (%)", ylabel=y_title)
-        return axes
-
-    return draw_svg(2.2, draw)
+    return svg.getvalue()
 
 
 def _curves(comparison: Comparison, name: str, title: str, tables: Tables, of: str = "") -> Figure:
-    def draw(canvas: Any) -> Any:
+    with drawing(1.9) as (canvas, svg):
         axes = canvas.subplots()
         _draw_curves(axes, comparison, tables, 0)
         axes.set(xlabel="Tasks trained", ylabel=f"Accuracy on {of} (%)" if of else "Accuracy (%)")
-        return axes
-
-    caption = _caption(comparison, f"{title} after every step.", "band:")
-    return Figure(name, title, caption, draw_svg(1.9, draw))
+    return Figure(name, title, _caption(comparison, f"{title} after every step.", "band:"), svg.getvalue())
 
 
 def _curves_by_task(comparison: Comparison) -> Figure:
-    tasks = comparison.tasks
-    rows = math.ceil(len(tasks) / PANELS)
-
-    def draw(canvas: Any) -> Any:
+    rows = math.ceil(len(comparison.tasks) / PANELS)
+    with drawing(0.35 + 1.1 * rows) as (canvas, svg):
         charts = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False).flat
-        for number, axes in enumerate(charts):
-            if number >= len(tasks):
-                axes.set_axis_off()
-                continue
+        for number, (task, axes) in enumerate(zip(comparison.tasks, charts, strict=False)):
             _draw_curves(axes, comparison, lambda run: run.matrices, number)
             axes.axvline(number + 1, color=COLORS["g0"], linewidth=0.6)
-            axes.set_title(shorten(tasks[number]), fontsize=SMALL_TEXT)
+            axes.set_title(shorten(task), fontsize=SMALL_TEXT)
+        _hide_from(canvas, len(comparison.tasks))
         canvas.supxlabel("Tasks trained (line: this one)", fontsize=SMALL_TEXT)
         canvas.supylabel("Accuracy (%)", fontsize=SMALL_TEXT)
-        return charts[0]
-
     caption = _caption(comparison, "Accuracy on each task after every step: what is forgotten of it.", "band:")
-    return Figure("forgetting", "Forgetting", caption, draw_svg(0.35 + 1.1 * rows, draw))
+    return Figure("forgetting", "Forgetting", caption, svg.getvalue())
+
+
+def _hide_from(canvas: Any, first: int) -> None:
+    """Leaves the places of charts from this one on empty."""
+    for axes in canvas.axes[first:]:
+        axes.set_axis_off()
 
 
 def _matrix(comparison: Comparison, method: str) -> Figure:
     means, deviations = over_seeds(comparison, method, lambda run: run.matrices)
     tasks = [shorten(task) for task in comparison.tasks]
     few = len(tasks) <= FEW_TASKS
-
-    def draw(canvas: Any) -> None:
+    with drawing(0.9 + (0.3 if few else 0.17) * len(means)) as (canvas, svg):
         axes = canvas.subplots()
         axes.imshow(means, cmap="Blues", vmin=0, vmax=130, aspect="auto")  # dark text on all of them
         for (row, column), mean in np.ndenumerate(means):
@@ -227,18 +213,15 @@ def _matrix(comparison: Comparison, method: str) -> Figure:
         axes.set_yticks(range(len(means)), [comparison.label(ZERO_SHOT), *tasks])
         axes.set(ylabel="After training", xlabel="Accuracy on (%)")
         axes.grid(visible=False)
-
-    spread = "±" if few else ""
-    caption = _caption(comparison, "Accuracy in percent on each task (column) after each step (row).", spread)
-    title, height = f"Accuracy matrix: {comparison.label(method)}", 0.9 + (0.3 if few else 0.17) * len(means)
-    return Figure(f"matrix_{method}", title, f"{caption} Bold: just trained.", draw_svg(height, draw))
+    text = "Accuracy in percent on each task (column) after each step (row)."
+    caption = f"{_caption(comparison, text, '±' if few else '')} Bold: just trained."
+    return Figure(f"matrix_{method}", f"Accuracy matrix: {comparison.label(method)}", caption, svg.getvalue())
 
 
 def _scatter(comparison: Comparison, name: str, column: str) -> Figure:
     """Last against another column of the result table."""
     titles = COLUMN_TITLES[column], COLUMN_TITLES["last"]
-
-    def draw(canvas: Any) -> Any:
+    with drawing(2.2) as (canvas, svg):
         axes = canvas.subplots()
         for method in (*comparison.continued, ZERO_SHOT):
             x, y = comparison.scores[method][column], comparison.scores[method]["last"]
@@ -247,19 +230,16 @@ def _scatter(comparison: Comparison, name: str, column: str) -> Figure:
             spread = {"xerr": x.std(), "yerr": y.std()} if len(x) > 1 else {}
             axes.errorbar(x.mean(), y.mean(), **look, **spread)
         axes.set(xlabel=f"{titles[0]} (%)", ylabel=f"{titles[1]} (%)")
-        return axes
-
-    title = f"{titles[1]} against {titles[0]}"
     caption = _caption(comparison, "Up and to the right is better.", "bars:")
-    return Figure(name, title, caption, draw_svg(2.2, draw))
+    return Figure(name, f"{titles[1]} against {titles[0]}", caption, svg.getvalue())
 
 
 def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
     """Each metric against the number in which alone the rows of several methods differ."""
     columns = [column for column in SHOWN if column in comparison.columns]
-
-    def draw(canvas: Any) -> None:
-        charts = canvas.subplots(math.ceil(len(columns) / 2), 2, sharex=True, squeeze=False).flat
+    rows = math.ceil(len(columns) / 2)
+    with drawing(0.3 + 1.2 * rows) as (canvas, svg):
+        charts = canvas.subplots(rows, 2, sharex=True, squeeze=False).flat
         for column, axes in zip(columns, charts, strict=False):
             by_value = {value: comparison.scores[method][column] for value, method in sweep.methods.items()}
             known = {value: scores for value, scores in by_value.items() if len(scores)}
@@ -271,10 +251,7 @@ def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
                 axes.set_xscale("log")
             axes.set_xticks([*sweep.methods], [f"{value:g}" for value in sweep.methods], minor=False)
             axes.minorticks_off()
-        for axes in [*charts][len(columns) :]:
-            axes.set_axis_off()
+        _hide_from(canvas, len(columns))
         canvas.supxlabel(sweep.key, fontsize=SMALL_TEXT)
-
     text = f"The rows {', '.join(sweep.methods.values())} differ in this number alone. Each chart has its own scale."
-    height = 0.3 + 1.2 * math.ceil(len(columns) / 2)
-    return Figure(name, f"Ablation: {sweep.key}", _caption(comparison, text, "bars:"), draw_svg(height, draw))
+    return Figure(name, f"Ablation: {sweep.key}", _caption(comparison, text, "bars:"), svg.getvalue())

@@ -14,13 +14,12 @@ import pandas as pd
 from gift_core.artifacts.report_json import METRICS, one_decimal, rounded
 from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task, summarize
 from gift_core.quantities import plural
-from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
+from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS
 from gift_core.report.comparison.runs_by_seed import Comparison, Difference, difference_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, known_name, labels_of
 from gift_core.report.published_results import PublishedMethod
 
 PRINTED = ("transfer", "avg", "last")
-MEAN = "mean"  # in place of a task: the mean over all
 UNDEFINED = Difference(math.nan, math.nan, math.nan, 0)
 NOISE = "≈: differs from the best by noise alone (the 95% interval of Student's t, paired by seed, contains 0)."
 SPECIAL = str.maketrans(
@@ -175,8 +174,8 @@ def marks_of(scores: pd.DataFrame, *, lower_is_better: bool) -> dict[str, str]:
 
 def table_of_runs(comparison: Comparison) -> PaperTable:
     """The table of finished runs. A method with a separate model for each task has no row: it has Own task alone."""
-    rows = pd.concat([comparison.values.assign(task=MEAN), comparison.by_task])
-    others = rows.columns.drop(["seed", "method", "task", *SEPARATE_MODEL_COLUMNS], errors="ignore")
+    rows = comparison.table.copy()
+    others = rows.columns[3:].drop([*SEPARATE_MODEL_COLUMNS], errors="ignore")
     rows.loc[rows["method"].isin(comparison.separate_models), others] = math.nan
     statistics = statistics_of(rows, against=comparison.against, ranked=comparison.contenders)
     published = comparison.published.methods if comparison.published else ()

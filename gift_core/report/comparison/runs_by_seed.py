@@ -15,15 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import read_task
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task
-from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.method.metrics import ZERO_SHOT
+from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
 from gift_core.report.highlight import COLORS
 from gift_core.report.labels import LOWER_IS_BETTER
@@ -62,16 +61,14 @@ class Difference:
 class Comparison(Experiment):
     """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
 
-    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `values`:
-    columns seed, method and `columns` in percent, one row per finished method. `by_task`: columns seed, method, task
-    and the metrics of each task. `runs`: the scores of each seed. `curves`: learned against kept over alpha, the mean
-    over the seeds, of the methods that have it stored for all. `published`: of the first seed.
+    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `table`: that
+    of RunScores with a column seed in front. `runs`: the scores of each seed. `curves`: learned against kept over
+    alpha, the mean over the seeds, of the methods that have it stored for all. `published`: of the first seed.
     """
 
     seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
-    values: pd.DataFrame
-    by_task: pd.DataFrame
+    table: pd.DataFrame
     runs: Mapping[int, RunScores]
     curves: Mapping[str, AlphaCurve]
     published: PublishedResults | None = None
@@ -80,7 +77,12 @@ class Comparison(Experiment):
     @property
     def columns(self) -> tuple[str, ...]:
         """Those of the result table."""
-        return tuple(self.values.columns[2:])
+        return tuple(self.table.columns[3:])
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """Columns seed, method and `columns` in percent, one row per finished method."""
+        return self.table[self.table["task"] == MEAN].drop(columns="task")
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, pd.Series[float]]]:
@@ -179,13 +181,12 @@ def read_runs(
     finished = {name: rows[name] for name in wanted if any(name in run.scores for run in scores.values())}
     config = configs[ordered[0]]
     listed = config.run.model_copy(update={"methods": tuple(finished)})
-    tables = {seed: pd.DataFrame.from_dict(dict(run.scores), "index", float) for seed, run in scores.items()}
+    tables = {seed: run.table() for seed, run in scores.items()}
     compared = Comparison(
         config=config.model_copy(update={"run": listed, "methods": finished}),
         seeds=tuple(scores),
         missing=missing,
-        values=pd.concat(tables, names=["seed", "method"])[[*scores[config.seed].columns]].reset_index(),
-        by_task=pd.concat(map(_by_task, scores, scores.values())),
+        table=pd.concat(tables, names=["seed", "row"]).reset_index("seed"),
         runs=scores,
         curves=_curves({Layout(root): configs[root] for root in ordered}, scores),
         published=_published(Layout(ordered[0]), config, scores[config.seed]),
@@ -218,15 +219,6 @@ def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> d
                 by_method[name].append(curve_of_run(layout, config, name, scores[config.seed]))
     means = {name: mean_curve(curves) for name, curves in by_method.items()}
     return {name: curve for name, curve in means.items() if curve is not None}
-
-
-def _by_task(seed: int, run: RunScores) -> pd.DataFrame:
-    rows = [
-        {"seed": seed, "method": method, "task": task, **scores}
-        for method, matrix in run.matrices.items()
-        for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()
-    ]
-    return pd.DataFrame(rows, columns=["seed", "method", "task", *METRICS])
 
 
 def _published(layout: Layout, config: Config, run: RunScores) -> PublishedResults | None:
