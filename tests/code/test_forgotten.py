@@ -26,5 +26,5 @@ def test_a_forgotten_version_is_found_by_name_and_neither_a_raised_one_nor_a_har
     (found,) = forgotten(project.folder, experiment)
     output = "data/5_models/gift/letters"
     assert found == f"{output}: finetune writes other bytes at the same version: raise its version in {TABLE}."
-    project.edit(TABLE, "finetune:\n", "finetune:\n  2: the alignment weighs texts twice\n")
+    project.edit(TABLE, "evaluate:\n", "  9: the alignment weighs texts twice\nevaluate:\n")
     assert forgotten(project.folder, experiment) == []
