@@ -100,14 +100,17 @@ def test_an_update_with_a_new_version_runs_the_stage_and_gift_why_has_its_senten
     assert "  edited since it ran: gift_core/method/consolidation.py\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     assert "Note: 1 file of the code edited (gift_core/method/consolidation.py).\n" in printed
+    file = clone.folder / "data/code/finetune/gift.json"
+    former = json.loads(file.read_text(encoding="utf-8"))["version"]
     raise_version(clone.folder, "finetune", "the penalty counts from 0")
     printed = clone.run(sys.executable, "-m", "stages", "why")
-    assert "  version of finetune: 1 -> 2 (the penalty counts from 0)\n" in printed and "Note" not in printed
+    expected = f"  version of finetune: {former} -> {former + 1} (the penalty counts from 0)\n"
+    assert expected in printed and "Note" not in printed
     stale = {"check", *of("finetune", *METHODS)}
     found = json.loads(clone.run(sys.executable, "-m", "stages", "why", "--json"))
     assert {name for each in found["stale"] for name in each["stages"]} == stale == set(clone.repro())
-    content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
-    assert content["version"] == 2 and "edited" not in content
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert content["version"] == former + 1 and "edited" not in content
 
 
 def test_a_new_file_runs_check_alone_and_an_edited_one_the_stages_whose_settings_name_it(
