@@ -76,8 +76,8 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 870,
     "recipes": 840,
-    "stages": 6_240,
-    "tests": 23_110,  # with what docs/adding_a_method.md adds
+    "stages": 6_250,
+    "tests": 23_120,  # with what docs/adding_a_method.md adds
 }
 
 

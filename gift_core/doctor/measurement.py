@@ -141,7 +141,8 @@ def read_measurement(root: Layout) -> Measurement | None:
     with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or one of another version
         content = read_json_file(root.measured())
         lists = {name: tuple(content[name]) for name in ("methods", "tasks", "stages", "failures")}
-        return Measurement(**{**content, **lists})
+        if all("outs" in row for row in lists["stages"]):  # a former version had none
+            return Measurement(**{**content, **lists})
     return None
 
 

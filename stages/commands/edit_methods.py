@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from gift_core.work.publishing import write_atomically
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, print_json
 from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_params import STAYS
+
+if TYPE_CHECKING:
+    from gift_core.config.own_code import OwnCode
 
 OWN_LOSS = "Add a loss of your own: a function in a Python file of the project. A new file gets an example."
 OWN_CONSOLIDATION = "Consolidate with a class of your own, in the same way."
@@ -67,15 +71,10 @@ def add_method(
 
     Example: gift add-method strength --from gift --set losses.distill.weight=0.5,1,2
     """
-    from gift_core.config.own_code import OwnCode, example_of, new_code, require_own_code, setting_of
+    from gift_core.config.own_code import example_of, require_own_code, setting_of
     from gift_core.config.params_edit import plan_methods, rows_of_values
 
-    asked = [("--loss", loss, True), ("--consolidation", consolidation, False)]
-    codes = [new_code(key, given, is_loss=is_loss) for key, given, is_loss in asked if given]
-    new: dict[str, list[OwnCode]] = {}
-    for code in codes:
-        if not (params.parent / code.file).exists():
-            new.setdefault(code.file, []).append(code)
+    codes, new = _own_code(loss, consolidation, params.parent)
     changes = [setting_of(code, is_example=code.file in new) for code in codes] + (settings or [])
     rows = rows_of_values(name, changes)
     addition, copied = plan_methods(rows, base=base, params=params)
@@ -101,6 +100,21 @@ def add_method(
         write=not dry_run,
         as_json=as_json,
     )
+
+
+def _own_code(
+    loss: str | None, consolidation: str | None, folder: Path
+) -> tuple[list[OwnCode], dict[str, list[OwnCode]]]:
+    """Returns the code that the options name, and that of each file which does not exist yet."""
+    from gift_core.config.own_code import new_code
+
+    asked = [("--loss", loss, True), ("--consolidation", consolidation, False)]
+    codes = [new_code(key, given, is_loss=is_loss) for key, given, is_loss in asked if given]
+    new: dict[str, list[OwnCode]] = {}
+    for code in codes:
+        if not (folder / code.file).exists():
+            new.setdefault(code.file, []).append(code)
+    return codes, new
 
 
 def remove_method(
