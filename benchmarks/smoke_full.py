@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from benchmarks.smoke.checks import SmokeError
 from benchmarks.smoke.data import make_data
@@ -23,7 +20,7 @@ from benchmarks.smoke.experiment import GENERATOR, METHODS, MODEL, smoke_experim
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.random_models import require_models
 from benchmarks.smoke.record import heading, markdown, write_record
-from benchmarks.smoke.run import measured_run
+from benchmarks.smoke.run import measured_run, rehearsed
 from benchmarks.smoke.sizes import SIZES
 from gift_core.errors import GiftError
 
@@ -34,8 +31,8 @@ PAGE = """\
 
 CLIP ViT-B/16 (149.6M parameters) and a pipeline in the shape of Stable Diffusion v1.5 (UNet 859.5M, VAE 83.7M, text
 encoder 123.1M, 512 px, float32), both with random weights. `dvc repro` runs presets/mtil_order_1.yaml, reduced to two
-tasks in their official layouts, 2 prompts, 2 denoising steps, and 2 training iterations of 4 + 2 images. The accuracies
-have no meaning.
+tasks in their official layouts, {images} prompts, 2 denoising steps, and {iterations} training iterations of 4 + 2
+images. The accuracies have no meaning.
 
 {stages} stages, {minutes:.1f} minutes in them ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 
@@ -49,26 +46,31 @@ def main() -> int:
     folder = choices.folder or Path(".gift") / f"smoke_{choices.size}"
     load = os.getloadavg()[0]
     try:
-        table, lines = smoke(folder, choices.size, choices.methods, threads=choices.threads)
+        pipeline = prepared(folder, choices)
+        if choices.rehearse:
+            return rehearsed(pipeline)
+        table, lines = measured_run(pipeline, SIZES[choices.size])
     except (GiftError, SmokeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(["", *markdown(table), "", *(f"ok: {line}" for line in lines)]))
     if choices.record:
-        head = heading(PAGE, table, threads=choices.threads, load=load)
+        page = PAGE.replace("{images}", str(choices.images)).replace("{iterations}", str(choices.iterations))
+        head = heading(page, table, threads=choices.threads, load=load)
         write_record(choices.record / "smoke_full", table, lines, head=head)
         print(f"Written: {choices.record / 'smoke_full.md'}")
     return 0
 
 
-def smoke(folder: Path, size_name: str, methods: Sequence[str], *, threads: int) -> tuple[pd.DataFrame, Sequence[str]]:
-    """Returns the table of time and memory, and the checks that passed. Raises if a stage or a check fails."""
-    size = SIZES[size_name]
+def prepared(folder: Path, choices: argparse.Namespace) -> Pipeline:
+    """Returns the pipeline of the options, with its models and its raw data."""
+    size = SIZES[choices.size]
     print(f"Models with random weights in {folder / 'models'} ...", flush=True)
     clip, diffusion = require_models(folder / "models", size)
-    pipeline = Pipeline(folder / "run", smoke_experiment(size, methods), threads=threads)
+    experiment = smoke_experiment(size, choices.methods, images=choices.images, iterations=choices.iterations)
+    pipeline = Pipeline(folder / "run", experiment, threads=choices.threads)
     pipeline.prepare({MODEL: clip, GENERATOR: diffusion}, make_data)
-    return measured_run(pipeline, size)
+    return pipeline
 
 
 def parse() -> argparse.Namespace:
@@ -77,6 +79,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="methods of the preset to run")
+    parser.add_argument("--images", type=int, default=2, help="generated images of each task")
+    parser.add_argument("--iterations", type=int, default=2, help="training iterations of each task")
+    parser.add_argument("--rehearse", action="store_true", help="compare a rehearsal with the run (time_estimate.md)")
     parser.add_argument("--threads", type=int, default=cores, help="number of threads of each stage")
     parser.add_argument("--folder", type=Path, help="the folder to work in (default: .gift/smoke_<size>)")
     parser.add_argument("--record", type=Path, help="the folder to write the tables to, usually benchmarks")

@@ -16,7 +16,7 @@ from benchmarks.smoke.checks import SmokeError
 from benchmarks.smoke.laptop import SIZE, laptop_experiment, make_laptop_data, write_hub
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.record import heading, markdown, write_record
-from benchmarks.smoke.run import measured_run
+from benchmarks.smoke.run import measured_run, rehearsed
 from gift_core.errors import GiftError
 from gift_core.work.publishing import require_free_bytes
 
@@ -55,6 +55,8 @@ def main() -> int:
             environment={"HF_HUB_CACHE": str(hub.resolve())},
         )
         pipeline.prepare({}, make_laptop_data)
+        if choices.rehearse:
+            return rehearsed(pipeline)
         table, lines = measured_run(pipeline, SIZE)
     except (GiftError, SmokeError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,6 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=2, help="training iterations of each task")
     parser.add_argument("--methods", nargs="+", help="methods of the preset to run (default: all of them)")
     parser.add_argument("--threads", type=int, default=cores, help="number of threads of each stage")
+    parser.add_argument("--rehearse", action="store_true", help="compare a rehearsal with the run (time_estimate.md)")
     parser.add_argument("--folder", type=Path, default=Path(".gift/smoke_laptop"), help="the folder to work in")
     parser.add_argument("--record", type=Path, help="the folder to write the tables to, usually benchmarks")
     return parser.parse_args()

@@ -15,8 +15,10 @@ METHODS = ("finetune", "gift")
 MODEL, GENERATOR = "data/0_raw/models/random_clip", "data/0_raw/generators/random_diffusion"
 
 
-def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment:
-    """Returns the preset with random models, TASKS, and two prompts, denoising steps and training iterations per task.
+def smoke_experiment(
+    size: Size, methods: Sequence[str] = METHODS, *, images: int = 2, iterations: int = 2
+) -> Experiment:
+    """Returns the preset with random models, TASKS, two denoising steps, and little work for each task.
 
     All other settings, such as the vocabulary and the losses, are those of the preset.
     """
@@ -27,8 +29,13 @@ def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment
         "pipeline": GENERATOR, "revision": None, "dtype": "float32", "steps": 2, "batch_size": 1, "size": size.pixels,
         "scheduler": "DPMSolverMultistepScheduler",
     }  # fmt: skip
-    experiment["prompts"] |= {"images_per_task": 2}
-    experiment["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 4, "replay_batch_size": 2}
+    experiment["prompts"] |= {"images_per_task": images}
+    experiment["training"] |= {
+        "iterations": iterations,
+        "warmup_iterations": 1,
+        "batch_size": 4,
+        "replay_batch_size": 2,
+    }
     experiment["evaluation"] |= {"batch_size": 32}
     experiment["tasks"] = {task: experiment["tasks"][task] | {"allow_partial": True} for task in TASKS}
     set_order(experiment, TASKS)

@@ -44,22 +44,27 @@ class Pipeline:
         text = yaml.safe_dump(self.experiment, sort_keys=False)
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
         write_shim(self.folder / "bin", self.folder / NOTES)
-        self._dvc("init", "--no-scm", "--quiet")
+        self._run("-m", "dvc", "init", "--no-scm", "--quiet")
 
     def repro(self) -> list[Measured]:
         """Runs `dvc repro` with its output shown, and returns what each stage took. UserError if it fails."""
         before = len(self.measured())
-        self._dvc("repro")
+        self._run("-m", "dvc", "repro")
         return self.measured()[before:]
+
+    def rehearse(self) -> None:
+        """Runs `gift rehearse`, and then all stages as `make repro` does. UserError if one of them fails."""
+        self._run("-m", "stages", "rehearse")
+        self._run("-m", "stages.dvc.fork_server", "dvc", "repro")
 
     def measured(self) -> list[Measured]:
         """Returns what each stage that ran in the folder took."""
         return read_notes(self.folder / NOTES)
 
-    def _dvc(self, *command: str) -> None:
-        done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=self.folder, env=self._environment())
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run([sys.executable, *arguments], cwd=self.folder, env=self._environment())
         if done.returncode:
-            raise UserError(f"dvc {' '.join(command)} in {self.folder} failed. See its message above.")
+            raise UserError(f"python {' '.join(arguments)} in {self.folder} failed. See its message above.")
 
     def _environment(self) -> dict[str, str]:
         shim = (self.folder / "bin").resolve()
