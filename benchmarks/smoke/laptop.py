@@ -45,7 +45,7 @@ SIZE = replace(
 
 
 def laptop_experiment(*, images: int, iterations: int) -> Experiment:
-    """Returns the preset with two of its tasks, few images and few names.
+    """Returns the preset with two of its tasks, no probe, few images and few names.
 
     All other settings, such as the models, the methods and the size of the images, are those of the preset.
     """
@@ -56,7 +56,7 @@ def laptop_experiment(*, images: int, iterations: int) -> Experiment:
         "iterations": iterations, "warmup_iterations": 1,
         "replay_batch_size": min(images, experiment["training"]["replay_batch_size"]),
     }  # fmt: skip
-    experiment["evaluation"] |= {"max_images": TESTED}
+    experiment["evaluation"] |= {"max_images": TESTED, "probes": []}
     added = {"allow_partial": True, "shots": PER_CLASS}
     experiment["tasks"] = {task: experiment["tasks"][task] | added for task in TASKS}
     set_order(experiment, TASKS)
