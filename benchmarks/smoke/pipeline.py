@@ -17,7 +17,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("dvc.yaml", ".dvcignore", "stages", "gift_core", "data/mini")
+COPIED = ("dvc.yaml", ".dvcignore", "stages", "gift_core", "data/mini", "data/6_probes/README.md")
 NOTES = "measured.jsonl"
 
 

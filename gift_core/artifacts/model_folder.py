@@ -58,7 +58,9 @@ def require_model_path(name: str) -> None:
         return
     begins_here = "/" in name and Path(path.parts[0]).exists()
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix in PATH_SUFFIXES or begins_here:
-        raise UserError(no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder"))
+        problem = no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder")
+        written = {"5_models", RELEASED} & {*path.parts}
+        raise UserError(f"{problem} If params.yaml has the task, it is learned by: dvc repro" if written else problem)
 
 
 class Provenance(BaseModel, extra="allow", protected_namespaces=()):

@@ -133,7 +133,7 @@ def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -
         head += f" (changed since: {first_names(edited, 3)})"
     before = _committed(root, tasks, "HEAD")
     if isinstance(before, str):
-        return [f"{head}, {before}."]
+        return [f"This result is not in git yet. {head} is the last one, {before}."]
     lines = []
     for method in {**before, **metrics}:
         changes = _changes(before.get(method), metrics.get(method))

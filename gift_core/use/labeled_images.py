@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +49,25 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
     if not (task / "task.json").is_file():
-        return open_labeled_folder(folder, read_templates(templates))
+        labeled = open_labeled_folder(folder, read_templates(templates))
+        return replace(labeled, notes=(*labeled.notes, *_learned_images(folder, labeled, layout)))
     classes = read_classes(str(task / "task.json"), templates, layout)
     images = {Path(str(number)): image for number, image in enumerate(index_task(task, "test"))}
     label_of = {path: classes.names[image.label] for path, image in images.items()}
     return LabeledImages(label_of, classes, lambda path: images[path].read(), task=task)
+
+
+def _learned_images(folder: Path, labeled: LabeledImages, layout: Layout) -> Iterator[str]:
+    """Yields which tasks were trained on some of the images: those whose raw data are this folder, without a split."""
+    first_parts = {path.relative_to(folder).parts[0] for path in labeled.label_of}
+    if "test" in map(split_of, first_parts):
+        return
+    for raw in sorted(layout.raw("").glob("*/")):
+        if raw.resolve() == folder.resolve():
+            yield (
+                f"most of these images are training images of the task {raw.name}. "
+                f"Its test images alone: gift test MODEL {raw.name}"
+            )
 
 
 def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledImages:

@@ -13,7 +13,7 @@ import typer
 from gift_core.config.tasks import PairsTaskConfig, UserTaskConfig, asked_of, user_rows
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.quantities import plural
+from gift_core.quantities import first_names, plural
 
 from ..command_line import AsJson, DryRun, carry_out, next_step, note
 from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
+FEW_TESTED, EXAMPLE = 100, 80  # test images that tell little of the accuracy, and an accuracy in percent
 STAYS = "Images and results stay in data/."
 
 OF_HUB = "A data set of the Hugging Face hub, instead of --images"
@@ -101,7 +102,9 @@ def add_task(
         record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=row["on_bad_image"])
         record["check"]["same_tokens"], shown = repeated, [*shown, *lines]
     download = "" if hub is None else f" Download it first: gift data fetch {name}."
-    done = f"params.yaml has the new task.{download} {next_step(edit.config)}"
+    before = [step.task for step in edit.config.sequence if step.task != name]
+    after = "" if probe or not before else f" It is learned after {first_names(before)} (gift order changes that)."
+    done = f"params.yaml has the new task.{download}{after} {next_step(edit.config)}"
     hints = done, f"To take it back: gift remove-task {name}"
     carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
@@ -171,6 +174,7 @@ def _look_at_images(
     classes = {title: {"train": train[label], "test": test[label]} for label, title in dataset.classes.items()}
     miniature = miniature_of(edit.config)  # the doctor and the report say it always
     warnings = [miniature.warning] if miniature.other_tasks == (name,) else []
+    warnings += _few_tested(dataset)
     splits = list(_splits_of(name, edit.config, dataset))
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
@@ -193,6 +197,17 @@ def _look_at_images(
     left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
     lines += [f"  {line}" for line in (*splits, *dataset.notes, *left_out, *findings.lines())]
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
+
+
+def _few_tested(dataset: Dataset) -> Iterator[str]:
+    """Yields what an accuracy on a small test set is worth."""
+    from gift_core.method.metrics import accuracy_interval
+
+    images = len(dataset.test)
+    if images < FEW_TESTED and not dataset.has_captions:
+        low, high = accuracy_interval([EXAMPLE], [images])
+        more = "" if not dataset.by_seed else " More of them: --test-fraction 0.4."
+        yield f"Only {images} test images: {EXAMPLE}% of them right may mean {low:.0f} to {high:.0f}% of all.{more}"
 
 
 def _splits_of(name: str, config: Config, dataset: Dataset) -> Iterator[str]:

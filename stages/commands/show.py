@@ -14,13 +14,15 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.protocols import PROTOCOLS
-from gift_core.quantities import duration, plural
+from gift_core.quantities import duration, first_names, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..stage import PARAMS, ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gift_core.config.experiment import Config
 
 Summary = Mapping[str, Any]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
@@ -76,14 +78,27 @@ def show(
         raise UserError(f"{reports}: summary.json and metrics.json are of different runs. {remedy}")
     if sentence := read(ZeroShot, reports / "zero_shot.json", STAGE).sentence:  # empty: no published benchmark
         typer.echo(sentence)
-    if (root / PARAMS).is_file() and (experiment := load_config(root / PARAMS).experiment) != summary["experiment"]:
-        note(f"note: this is the result of {summary['experiment']}. {root / PARAMS} has {experiment}: run dvc repro")
+    if (root / PARAMS).is_file():
+        older = _older_than(load_config(root / PARAMS), summary)
+        if older:
+            note(f"note: {older} Run: dvc repro")
     _print_result(summary)
     for line in since_commit(root, metrics, summary["tasks"]):
         typer.echo(line)
     page = (reports / "index.html").resolve()
     print_text(f"The report: {page}", page.as_uri())
     _print_next(summary)
+
+
+def _older_than(config: Config, summary: Summary) -> str:
+    """Returns what the experiment has and the result has not, in a sentence; empty if there is nothing."""
+    if config.experiment != summary["experiment"]:
+        return f"this is the result of {summary['experiment']}, params.yaml has {config.experiment}."
+    tasks = [step.task for step in config.sequence if step.task not in summary["tasks"]]
+    methods = [method for method in config.run.methods if method not in summary["methods"]]
+    if not tasks and not methods:
+        return ""
+    return f"this result is older than params.yaml, which also has {first_names([*tasks, *methods])}."
 
 
 def _print_next(summary: Summary) -> None:

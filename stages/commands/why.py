@@ -52,6 +52,7 @@ def why(
         lost = [group for group in groups if {MISSING, CHANGED} & {*group["reasons"]}]
         recorded = [name for group in lost for name in group["stages"]]
         size = byte_size(pipeline.recorded_bytes(recorded))
+        may_pull = bool(recorded) and pipeline.has_remote
     if as_json:
         print_json({"stale": groups, **summary})
         return
@@ -61,7 +62,7 @@ def why(
             typer.echo(f"  By the last times this takes {duration(group['seconds'])}.")
     nothing = "Nothing is new or changed: dvc repro would run nothing."
     typer.echo(describe(summary) if groups or summary["follow"] else nothing)
-    if recorded:
+    if may_pull:
         typer.echo(f"Outputs that somebody has pushed need not be made again. Pull them ({size}): make get")
     if running_code().edited:
         typer.echo(f"Note: {describe_edits()}.")
@@ -167,8 +168,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     text = f"{summary['run']:,} of {summary['of']:,} stages would run."
     if summary["follow"]:
         text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."
-    if not summary["seconds"]:
-        return f"{text} How long they take is not known yet: `gift rehearse` measures it."
     unknown = summary["without_time"]
+    if 2 * unknown > summary["run"] + summary["follow"]:
+        return f"{text} How long they take is not known yet: {unknown} of them never ran. `gift rehearse` measures it."
     more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
     return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."

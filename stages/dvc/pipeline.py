@@ -69,6 +69,11 @@ class DvcPipeline:
         for stage, before in planned.items():
             self.upstream[stage.addressing] = [earlier.addressing for earlier in before]
 
+    @property
+    def has_remote(self) -> bool:
+        """Whether results are shared through a default remote."""
+        return bool(self._repo.config["core"].get("remote"))
+
     def may_run(self) -> list[str]:
         """Returns the stages that are stale and those after them, which `dvc repro` may have to run.
 

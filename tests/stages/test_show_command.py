@@ -98,7 +98,7 @@ def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_pag
     assert not any("Commit" in line for line in show(tmp_path))
     project.run("git", "init", "--quiet")
     first = commit("params.yaml")
-    assert f"Commit {first}, which has no result yet." in show(tmp_path)
+    assert f"This result is not in git yet. Commit {first} is the last one, which has no result yet." in show(tmp_path)
     own = commit("reports/metrics.json")
     assert f"Commit {own}, with the same result." in show(tmp_path)
     metrics, params = tmp_path / "reports/metrics.json", tmp_path / "params.yaml"
