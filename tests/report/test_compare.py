@@ -96,6 +96,7 @@ def test_any_order_gives_the_same_bytes_and_one_seed_has_no_spread(roots: list[P
     write_comparison(read_runs(roots[:1]), tmp_path / "one")
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert "There is no spread" in page and "±" not in page[page.index("<main") :]
+    assert "±" not in (tmp_path / "one" / "figures" / "matrix_gift.svg").read_text(encoding="utf-8")
     finetune = json.loads((tmp_path / "one" / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
     assert finetune["difference"]["last"] == {"mean": -20.0, "interval_95": None, "seeds": 1}
 
