@@ -101,15 +101,8 @@ FOLDERS = ("gift_core", "stages", "presets", "recipes", "benchmarks", "examples"
 SOURCES = (*FOLDERS, "Makefile", "dvc.yaml", "pyproject.toml")
 # Of Linux, uv, open_clip, and secrets that the reader makes.
 ELSEWHERE = {
-    "Killed",
-    "UV_FIND_LINKS",
-    "UV_TORCH_BACKEND",
-    "RN50",
-    "coca_base",
-    "laion2b_s34b_b79k",
-    "GS_KEY",
-    "SSH_KEY",
-}
+    "Killed", "UV_FIND_LINKS", "UV_TORCH_BACKEND", "RN50", "coca_base", "laion2b_s34b_b79k", "GS_KEY", "SSH_KEY",
+}  # fmt: skip
 FILE = re.compile(r"(?<![\w/.~-])(?:gift_core|stages|tests|docs|benchmarks|recipes|presets|examples)/[\w./-]*\w")
 
 

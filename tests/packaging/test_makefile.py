@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.environment import CPU_BUILDS, chosen_torch, commands
+from recipes.environment import CPU_BUILDS, chosen_torch, commands, sees_nvidia_gpu, why_no_cpu_builds
 from tests.imports import ROOT
 
 
@@ -33,25 +33,41 @@ def test_a_machine_without_an_nvidia_gpu_gets_the_small_build_unless_it_cannot_b
     assert chosen == backend and f"{download} to download" in sentence.split(";")[0] and missing in sentence
 
 
-def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_and_uv_finds_them_itself() -> None:
+def test_an_nvidia_gpu_is_seen_by_the_driver_or_by_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.environment.DRIVER", str(tmp_path / "driver"))
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    for code, is_seen in ((1, False), (0, True)):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexit {code}\n", encoding="utf-8")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+        assert sees_nvidia_gpu() is is_seen
+    (tmp_path / "nvidia-smi").unlink()
+    (tmp_path / "driver").mkdir()
+    assert sees_nvidia_gpu()
+
+
+def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_if_it_answers_and_uv_finds_them_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
+    assert why_no_cpu_builds(None).startswith(f"PyTorch's CPU builds cannot be reached ({CPU_BUILDS}: ")
     _, install = commands("venv", None, "s3,t5", "auto")
     assert install[-6:-3] == ["--extra-index-url", CPU_BUILDS, "--constraint"] and install[-1] == ".[s3,t5]"
     assert CPU_BUILDS not in commands("venv", None, "", "")[1]
     assert commands("venv", "uv", "", "auto")[1][-4:] == ["--constraint", "constraints.txt", "--editable", "."]
 
 
-def test_setup_says_what_it_takes_and_a_backend_that_the_machine_sets_counts_more(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build of PyTorch")
+def test_setup_installs_with_the_build_that_it_has_chosen_unless_the_machine_sets_one(tmp_path: Path) -> None:
     """With a uv that prints its call, in the place of the real one."""
-    uv = tmp_path / "uv"
-    uv.write_text("#!/bin/sh\necho $UV_TORCH_BACKEND --torch-backend $@\n", encoding="utf-8")
-    uv.chmod(0o755)
-    command = [sys.executable, str(ROOT / "recipes" / "environment.py"), "venv", "--extras=s3", "--torch=cpu"]
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "https_proxy": "http://127.0.0.1:9"}  # so no index is reached
-    for variables, backend in (({}, ""), ({"UV_TORCH_BACKEND": "cu128"}, "cu128")):
-        done = subprocess.run(command, env=environment | variables, capture_output=True, text=True, check=True)
-        assert f"cannot be reached ({CPU_BUILDS}: " in done.stdout and "and the extras s3 ..." in done.stdout
-        last = done.stdout.splitlines()[-1]
-        assert last.startswith(f"{backend} --torch-backend pip install".strip())
+    (tmp_path / "uv").write_text('#!/bin/sh\necho "build $UV_TORCH_BACKEND: $*"\n', encoding="utf-8")
+    (tmp_path / "uv").chmod(0o755)
+    code = "from recipes import environment as e; e.why_no_cpu_builds = lambda uv: ''; e.main()"
+    command = [sys.executable, "-c", code, "venv", "--extras=s3", "--torch=cpu"]
+    for variables, build in (({}, "cpu"), ({"UV_TORCH_BACKEND": "cu128"}, "cu128")):
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        printed = subprocess.run(command, cwd=ROOT, env=path | variables, capture_output=True, text=True, check=True)
+        said, *_, last = printed.stdout.splitlines()
+        assert "and the extras s3 ..." in said and last.startswith(f"build {build}: pip install --python venv")
         assert last.endswith("--editable .[s3] --quiet")
 
 

@@ -146,7 +146,7 @@ def test_what_ran_names_model_size_hashes_and_the_environment_and_there_is_no_wa
     for text in (*models, "3" + "0" * 15, f"{gift}, {losses}", "torch 2.9.0, device cpu x86_64 AVX512"):
         assert text in page.text
     assert ", ".join(f"{task} (10 classes, 500 test images)" for task in TASKS) + "<" in html
-    absent = ('class="note warning"', "Results of different environments", '<th scope="row">Data</th>')
+    absent = ('class="note warning"', "Results of different environments", '<th scope="row">Data</th>', "ablations")
     assert [text for text in absent if text in html] == []
 
 
