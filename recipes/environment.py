@@ -39,6 +39,16 @@ def main() -> None:
         print("uv would take two thirds of the time: https://docs.astral.sh/uv")
     sys.stdout.flush()
 
+    make, install = commands(venv, uv, choices.extras, backend)
+    if subprocess.run(make).returncode:
+        sys.exit(1 if uv else "python3-venv is missing. On Debian or Ubuntu: apt-get install python3-venv")
+    install += [] if sys.stdout.isatty() else ["--quiet"]  # a log needs no progress
+    chosen = {"UV_TORCH_BACKEND": backend} if backend else {}
+    os.execve(install[0], install, chosen | os.environ)  # what the machine sets itself counts more
+
+
+def commands(venv: str, uv: str | None, extras: str, backend: str) -> tuple[list[str], list[str]]:
+    """Returns the command that makes the environment, and the one that installs into it."""
     if uv:
         make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, venv]
         install = [uv, "pip", "install", "--python", f"{venv}/bin/python"]
@@ -46,12 +56,7 @@ def main() -> None:
         make = [sys.executable, "-m", "venv", venv]
         install = [f"{venv}/bin/python", "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
         install += ["--extra-index-url", CPU_BUILDS] if backend else []
-    if subprocess.run(make).returncode:
-        sys.exit(1 if uv else "python3-venv is missing. On Debian or Ubuntu: apt-get install python3-venv")
-    install += [] if sys.stdout.isatty() else ["--quiet"]  # a log needs no progress
-    install += ["--constraint", "constraints.txt", "--editable", f".[{choices.extras}]" if choices.extras else "."]
-    chosen = {"UV_TORCH_BACKEND": backend} if backend else {}
-    os.execve(install[0], install, chosen | os.environ)  # what the machine sets itself counts more
+    return make, [*install, "--constraint", "constraints.txt", "--editable", f".[{extras}]" if extras else "."]
 
 
 def chosen_torch(choice: str, uv: str | None) -> tuple[str, str]:

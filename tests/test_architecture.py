@@ -75,7 +75,7 @@ BUDGET = {
     "gift_core/tracking": 270,
     "gift_core/use": 580,
     "gift_core/work": 870,
-    "recipes": 840,
+    "recipes": 850,  # the commands of make setup are a function, which a test calls
     "stages": 6_250,
     "tests": 23_120,  # with what docs/adding_a_method.md adds
 }

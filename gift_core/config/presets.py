@@ -250,7 +250,7 @@ def _expand(slices: Any, name: str) -> dict[str, Any]:
     """Returns the sections tasks and sequence that class_slices stands for."""
     section = parse_part(ClassSlices, slices, name=name, key="class_slices")
     counts = [section.classes_per_step] * section.steps
-    if section.base_classes > 0:
+    if section.base_classes:
         counts.insert(0, section.base_classes)
     data = {"source": "catalogue", "dataset": section.dataset, "path": f"data/0_raw/{section.dataset}"}
     tasks = dict[str, Any]()

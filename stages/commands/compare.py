@@ -131,9 +131,9 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
     note(f"{plural(len(names), 'method')}, {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}")
     targets = [f"evaluate@{name}-step{len(config.sequence) - 1}" for name in names]
     with serving(os.environ) as environment:
-        for number, (seed, root) in enumerate(roots.items(), 1):
+        for seed, root in roots.items():
             started = time.monotonic()
-            note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
+            note(f"seed {seed}, in {root.resolve()}")
             require_free(root)
             if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
                 raise UserError(

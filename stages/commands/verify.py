@@ -129,7 +129,7 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 def _heal(store: DvcStore, broken: list[Item], *, as_json: bool) -> list[Item]:
     """Restores artifacts, and returns those of which no copy is whole."""
     note("healing ...")
-    store.heal([item.output for item in broken if item.output and store.problems(item.output)])
+    store.heal([item.output for item in broken if item.output])
     for item in broken:
         item.check(store)
         if item.status == MISSING:

@@ -125,7 +125,7 @@ def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
         return
     was, now = (dict(leaves(content.get("settings", {}), ".".join(["methods", *names]))) for content in (old, new))
     yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))
-    former, version = old.get("version", 0), new["version"]
+    former, version = old["version"], new["version"]
     sentences = [running_code().versions[stage][number] for number in range(former + 1, version + 1)]
     if former != version:
         older = "this installation is older than the one that ran the stage"

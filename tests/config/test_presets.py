@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 from gift_core.config.loading import load_config
-from gift_core.config.presets import complete_text, find_presets, load_preset, plan_switch
+from gift_core.config.presets import complete_text, find_presets, load_preset, needs_of, plan_switch
 from gift_core.errors import UserError
-from tests.config.test_paper_numbers import FULL_SIZE, read
 from tests.imports import ROOT, first_params
 
 BASE = """\
@@ -118,7 +117,7 @@ def test_what_cannot_be_merged_is_refused(complete: Complete, changes: str, expe
     assert str(caught.value).startswith(expected)
 
 
-def test_the_guide_has_a_row_of_every_preset_with_its_number_of_tasks() -> None:
+def test_a_preset_is_named_as_its_file_and_the_guide_has_a_row_of_it_with_its_number_of_tasks() -> None:
     rows = [line.split("|")[1:3] for line in (ROOT / "docs" / "presets.md").read_text(encoding="utf-8").splitlines()
             if line.startswith("| `")]  # fmt: skip
     told = {
@@ -126,12 +125,16 @@ def test_the_guide_has_a_row_of_every_preset_with_its_number_of_tasks() -> None:
         for names, numbers in rows
         for name, number in zip(names.split(","), (numbers.split(",") * 3)[: names.count(",") + 1], strict=True)
     }
-    assert told == {path.stem: len(read(path.stem)["sequence"]) for path in find_presets(ROOT).values()}
+    presets = {path.stem: load_preset(path) for path in find_presets(ROOT).values()}
+    assert told == {name: len(config.sequence) for name, config in presets.items()}
+    assert [name for name, config in presets.items() if config.experiment != name] == []
 
 
-@pytest.mark.parametrize("preset", FULL_SIZE)
-def test_a_preset_is_named_as_its_file(preset: str) -> None:
-    assert load_preset(ROOT / "presets" / f"{preset}.yaml").experiment == preset
+@pytest.mark.parametrize(("pretrained", "needs"), [("openai", ("hub",)), ("models/mine.pt", ())])
+def test_a_model_of_open_clip_is_on_the_hub_unless_its_weights_are_a_file(pretrained: str, needs: tuple[str]) -> None:
+    mini = load_preset(ROOT / "presets" / "mini.yaml")
+    model = mini.model.model_copy(update={"name": "ViT-B-16", "pretrained": pretrained})
+    assert needs_of(mini.model_copy(update={"model": model})) == needs
 
 
 def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:

@@ -2,85 +2,73 @@
 
 from __future__ import annotations
 
-import io
 import re
-import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from recipes import environment
+from recipes.environment import CPU_BUILDS, chosen_torch, commands, sees_nvidia_gpu, why_no_cpu_builds
 from tests.imports import ROOT
 
-Setup = Callable[..., tuple[list[str], str, str]]
 
-
-@pytest.fixture
-def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Setup:
-    """Runs recipes/environment.py on a Linux machine without a GPU that has some programs, none of which does anything.
-
-    Returns the lines it printed, the command that installs, and its UV_TORCH_BACKEND.
-    """
-    calls: list[tuple[str, str]] = []
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
-    monkeypatch.setattr(environment, "DRIVER", str(tmp_path / "driver"))
-    monkeypatch.setattr(urllib.request, "urlopen", lambda page, timeout: io.BytesIO())
-    monkeypatch.setattr(
-        "os.execve",
-        lambda file, words, variables: calls.append((" ".join(words), variables.get("UV_TORCH_BACKEND", ""))),
-    )
-
-    def run(*options: str, programs: str = "") -> tuple[list[str], str, str]:
-        done = subprocess.CompletedProcess([], 0, stdout=b"--torch-backend <TORCH_BACKEND>")
-        monkeypatch.setattr(subprocess, "run", lambda words, **_: done)
-        monkeypatch.setattr(shutil, "which", lambda name: name if name == programs else None)
-        monkeypatch.setattr(sys, "argv", ["setup", str(tmp_path / "venv"), *options])
-        environment.main()
-        return (capsys.readouterr().out.splitlines(), *calls[-1])
-
-    return run
-
-
-def test_without_an_nvidia_gpu_pip_takes_the_builds_without_cuda_and_says_how_much_it_downloads(setup: Setup) -> None:
-    (said, faster), call, _ = setup("--extras=s3,t5")
-    assert f"--no-compile --extra-index-url {environment.CPU_BUILDS} --quiet" in call
-    assert call.endswith("--editable .[s3,t5]") and "without CUDA" in said and "0.4 GB to download" in said
-    assert faster.startswith("uv would take two thirds of the time")
-    assert "--extra-index-url" not in setup("--torch=cuda")[1]
-
-
-def test_where_pytorchs_index_cannot_be_reached_the_usual_one_is_asked_and_a_terminal_shows_the_progress(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("choice", "gpu", "missing", "backend", "download"),
+    [
+        ("", False, "", "auto", "0.4 GB"),
+        ("", True, "", "", "3.2 GB"),
+        ("cpu", True, "", "cpu", "0.4 GB"),
+        ("cuda", False, "", "", "3.2 GB"),
+        ("", False, "it cannot be reached", "", "3.2 GB"),
+    ],
+)
+def test_a_machine_without_an_nvidia_gpu_gets_the_small_build_unless_it_cannot_be_reached_or_the_user_chooses(
+    monkeypatch: pytest.MonkeyPatch, choice: str, gpu: bool, missing: str, backend: str, download: str
 ) -> None:
-    monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=OSError("no route")))
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    (said, _), call, _ = setup()
-    assert "3.2 GB to download" in said and f"cannot be reached ({environment.CPU_BUILDS}: no route)" in said
-    assert "--extra-index-url" not in call and "--quiet" not in call and setup(programs="uv")[2] == ""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("recipes.environment.sees_nvidia_gpu", lambda: gpu)
+    monkeypatch.setattr("recipes.environment.why_no_cpu_builds", lambda uv: missing)
+    chosen, sentence = chosen_torch(choice, None)
+    assert chosen == backend and f"{download} to download" in sentence.split(";")[0] and missing in sentence
 
 
-@pytest.mark.parametrize("seen_by", ["nvidia-smi", "driver"])
-def test_with_an_nvidia_gpu_pip_takes_what_the_package_index_has(setup: Setup, seen_by: str, tmp_path: Path) -> None:
-    if seen_by == "driver":
-        (tmp_path / "driver").mkdir()
-    (said, _), call, _ = setup(programs=seen_by)
-    assert "--extra-index-url" not in call and "with CUDA" in said and "3.2 GB to download" in said
-    assert environment.CPU_BUILDS in setup("--torch=cpu", programs=seen_by)[1]
+def test_an_nvidia_gpu_is_seen_by_the_driver_or_by_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.environment.DRIVER", str(tmp_path / "driver"))
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    for code, is_seen in ((1, False), (0, True)):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexit {code}\n", encoding="utf-8")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+        assert sees_nvidia_gpu() is is_seen
+    (tmp_path / "nvidia-smi").unlink()
+    (tmp_path / "driver").mkdir()
+    assert sees_nvidia_gpu()
 
 
-def test_uv_chooses_the_build_unless_the_machine_or_torch_does(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, call, backend = setup(programs="uv")
-    assert len(said) == 1 and "0.4 GB to download" in said[0]
-    assert call.endswith("--quiet --constraint constraints.txt --editable .") and backend == "auto"
-    assert [setup(f"--torch={torch}", programs="uv")[2] for torch in ("cpu", "cuda")] == ["cpu", ""]
-    monkeypatch.setenv("UV_TORCH_BACKEND", "cu128")
-    assert setup(programs="uv")[2] == "cu128"
+def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_if_it_answers_and_uv_finds_them_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
+    assert why_no_cpu_builds(None).startswith(f"PyTorch's CPU builds cannot be reached ({CPU_BUILDS}: ")
+    _, install = commands("venv", None, "s3,t5", "auto")
+    assert install[-6:-3] == ["--extra-index-url", CPU_BUILDS, "--constraint"] and install[-1] == ".[s3,t5]"
+    assert CPU_BUILDS not in commands("venv", None, "", "")[1]
+    assert commands("venv", "uv", "", "auto")[1][-4:] == ["--constraint", "constraints.txt", "--editable", "."]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build of PyTorch")
+def test_setup_installs_with_the_build_that_it_has_chosen_unless_the_machine_sets_one(tmp_path: Path) -> None:
+    """With a uv that prints its call, in the place of the real one."""
+    (tmp_path / "uv").write_text('#!/bin/sh\necho "build $UV_TORCH_BACKEND: $*"\n', encoding="utf-8")
+    (tmp_path / "uv").chmod(0o755)
+    code = "from recipes import environment as e; e.why_no_cpu_builds = lambda uv: ''; e.main()"
+    command = [sys.executable, "-c", code, "venv", "--extras=s3", "--torch=cpu"]
+    for variables, build in (({}, "cpu"), ({"UV_TORCH_BACKEND": "cu128"}, "cu128")):
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        printed = subprocess.run(command, cwd=ROOT, env=path | variables, capture_output=True, text=True, check=True)
+        said, *_, last = printed.stdout.splitlines()
+        assert "and the extras s3 ..." in said and last.startswith(f"build {build}: pip install --python venv")
+        assert last.endswith("--editable .[s3] --quiet")
 
 
 def test_make_setup_passes_on_the_extras_and_the_build_of_pytorch() -> None:

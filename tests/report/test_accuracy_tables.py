@@ -204,6 +204,7 @@ def test_chart_and_table_of_steps_count_classes_seen_and_have_zero_shot(record: 
     assert chart.curves["zero_shot"] == [(10, 80.0), (30, 70.0), (100, 60.0)]
     assert {method for method, *_ in chart.lines} == {"finetune", "gift"}
     assert frame.y_min == 30.0 and frame.x_min == 10.0
+    assert chart.bands[1][0] == pytest.approx((frame.x(10) + frame.x(30)) / 2, abs=0.1)
     assert chart.hovers[30].splitlines() == [
         "After step 2 of 3\t30 classes", "Fine-tuning\t60.0", "GIFT\t81.0", "Zero-shot\t70.0",
     ]  # fmt: skip
@@ -239,6 +240,7 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
     assert [*charts["consolidation"].curves] == ["gift"]
     assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
+    assert [*charts["distill (KL)"].y_ticks] == pytest.approx([0, 0.1, 0.2, 0.3])
     plotted = loss_rows(record)
     assert set(plotted["loss"]) == set(charts)
     assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}

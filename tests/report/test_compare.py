@@ -19,6 +19,7 @@ from gift_core.report.comparison.runs_by_seed import read_runs
 from tests.clone import content
 from tests.config.test_loading import set_at
 from tests.report import run_folder as runs
+from tests.stages.experiment import gift
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
 
@@ -91,11 +92,13 @@ def test_the_files_have_scores_and_paired_differences_and_the_page_each_seed_as_
 
 
 def test_any_order_gives_the_same_bytes_and_one_seed_has_no_spread(roots: list[Path], tmp_path: Path) -> None:
-    write_comparison(read_runs(roots[::-1]), tmp_path / "again")
+    said = gift("compare", *roots[::-1], "--out", tmp_path / "again").stdout
+    assert "80.0±1.0" in said and "One seed" not in said
     assert content(tmp_path / "again") == content(roots[0] / "comparison")
-    write_comparison(read_runs(roots[:1]), tmp_path / "one")
+    assert "One seed: there is no spread" in gift("compare", roots[0], "--out", tmp_path / "one").stdout
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert "There is no spread" in page and "±" not in page[page.index("<main") :]
+    assert "±" not in (tmp_path / "one" / "figures" / "matrix_gift.svg").read_text(encoding="utf-8")
     finetune = json.loads((tmp_path / "one" / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
     assert finetune["difference"]["last"] == {"mean": -20.0, "interval_95": None, "seeds": 1}
 

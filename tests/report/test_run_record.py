@@ -173,7 +173,10 @@ def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: lis
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
 
 
-def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:
+def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_core.report.facts.MAX_TASKS_IN_SEQUENCE", 2)
     config = runs.write_run(
         tmp_path, changes={"tasks": dict.fromkeys(runs.TASKS, folder_row(on_bad_image="skip", shots=5))}
     )
@@ -188,6 +191,8 @@ def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above
     page = render_page(record)
     assert f"<li>{INCOMPLETE} (letters)</li>" in page[: page.index('<table class="result">')]
     assert f"{INCOMPLETE} (letters)" in page[page.index('<th scope="row">Data</th><td>') :]
+    few = "3 tasks: letters (10 classes, 500 test images), textures (10 classes, 500 test images) … zodiac"
+    assert f"{few} (10 classes, 500 test images); in total 30 classes and 1,500 test images<" in page
 
 
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:

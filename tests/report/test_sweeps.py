@@ -64,8 +64,3 @@ def test_a_comparison_has_them_as_a_figure_with_a_bar_of_a_deviation_over_the_se
     assert texts[-1] == "losses.distill.weight" and [text for text in texts if text in ("0.5", "1", "2")][:3]
     bars = re.findall(r'<g id="LineCollection_\d+">.*?<path d="M [\d.]+ ([\d.]+) \s*L [\d.]+ ([\d.]+)', svg, re.S)
     assert [low != high for low, high in bars] == [False, True, True, False]  # Avg and Last differ between the seeds
-
-
-def test_a_run_without_such_rows_has_no_such_section(tmp_path: Path) -> None:
-    config = runs.write_run(tmp_path)
-    assert 'id="ablations"' not in (runs.build(tmp_path, config) / "index.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from stages.check import check
+from stages.commands import why
 from stages.dvc.pipeline import open_pipeline, require_free
 from stages.dvc.time_left import describe
 from stages.stage import open_stage
@@ -55,6 +56,11 @@ def test_a_dependency_outside_the_project_and_an_apostrophe_in_a_command_are_und
 @pytest.mark.parametrize(("elapsed", "left"), [(5, "6.0 min"), (300, "6.0 min"), (660, "12 min")])
 def test_the_time_left_follows_a_run_that_is_slower_than_expected(elapsed: float, left: str) -> None:
     assert describe(12, 40, 360.0, done=300.0, elapsed=elapsed) == f"stage 12 of 40, about {left} left"
+
+
+def test_before_the_first_run_gift_why_names_the_command_that_measures_it() -> None:
+    said = why.describe({"run": 2, "of": 24, "follow": 0, "seconds": 0.0, "without_time": 2})
+    assert said == "2 of 24 stages would run. How long they take is not known yet: `gift rehearse` measures it."
 
 
 def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_that_change_meanwhile(

@@ -13,6 +13,7 @@ from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.predictions import read_predictions
 from gift_core.artifacts.prompt_files import read_vocabulary
 from gift_core.artifacts.task import index_task, read_task
+from gift_core.report.predicted_images import CAPTIONS_SHOWN
 from tests.stages.experiment import Experiment, invoke, tiny
 
 TASKS = ["games", "scenes", "arrows"]
@@ -49,6 +50,7 @@ def test_pairs_are_learned_replayed_tested_and_reported(experiment: Experiment) 
     page = (layout.reports() / "index.html").read_text(encoding="utf-8")
     assert "Of scenes, which has captions, Recall@1: the mean of both directions." in page
     assert 'id="retrieval"' in page and "The right image." in page and "80 captions" not in page
+    assert page.count('class="task-row retrieved"') == CAPTIONS_SHOWN
 
 
 def require_recalls(experiment: Experiment) -> None:

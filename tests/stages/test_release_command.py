@@ -42,7 +42,9 @@ def test_choosing_alpha_tests_releases_and_writes_one(
     found = json.loads(
         experiment.gift(*words, "--choose", "--alphas", "0", "--alphas", "0.5", "--json", "--write").stdout
     )
+    said = experiment.gift(*words, "--choose", "--alphas", "0.5").output
     assert content(tmp_path / "data") == before
+    assert "The images of birds are training images, which favors alpha 1" in said
     assert found["images"] == {"birds": "training", "digits": "validation"}
     assert [each["alpha"] for each in found["alphas"]] == [0, 0.5, 1]
     sample_training_images(layout.task("letters"), tmp_path / "letters", seed=load_config(params).seed)

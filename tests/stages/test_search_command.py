@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gift_core.artifacts.shards import write_manifest
 from gift_core.driving.processes import Processes
 from gift_core.errors import UserError
 from stages.commands import trials
@@ -38,12 +39,20 @@ def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, captions
     return replace(stage, config=with_iterations(stage, 3))
 
 
-@pytest.mark.parametrize(("method", "captions"), [("gift", False), ("gift", True), ("lwf", False)])
+@pytest.mark.parametrize(
+    ("method", "others"), [("gift", ["birds", "letters"]), ("gift", ["replayed pairs"]), ("lwf", [])]
+)
 def test_it_changes_nothing_and_reads_no_test_image(
-    tmp_path: Path, mini_params: dict[str, Any], method: str, captions: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, mini_params: dict[str, Any], method: str, others: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The teacher of lwf reads the task's own images."""
+    """The teacher of lwf reads the task's own images. Without other tasks the replayed pairs are measured, if any."""
+    captions = others == ["replayed pairs"]  # in this case the task has captions
     stage = tiny(tmp_path, mini_params, method, "digits", captions=captions)
+    for name in {"birds", "letters"} - {*others}:
+        shutil.rmtree(stage.layout.task(name))
+    if not others:
+        shutil.rmtree(stage.layout.shards("digits"))
+        write_manifest(stage.layout.shards("digits"), {}, {"count": 0, "sha256": "of the prompts"})
     for split, count in (("train", 2), ("test", 1), ("val", 3)):  # the split is the validation part
         for name, number in product([] if captions else CLASSES["digits"], range(count)):
             picture(tmp_path / "data/0_raw/digits" / split / name / f"{number}.png", (number, len(split), 0))
@@ -53,7 +62,7 @@ def test_it_changes_nothing_and_reads_no_test_image(
     show_trials(found, stage)
     assert ("Recall@1 (95%)" if captions else "accuracy (95%)") in capsys.readouterr().out
     assert [trial.rate for trial in found.trials] == RATES[:1]
-    assert list(found.start) == ["digits", "birds", "letters"]
+    assert list(found.start) == ["digits", *others]
     after = content(tmp_path)
     assert {name for name in after if name not in before} == {f".gift/search/{method}-digits.lock"}
     assert all(after[name] == text for name, text in before.items())

@@ -72,16 +72,19 @@ def test_the_table_has_the_name_of_a_row_and_its_label_which_the_sentences_have(
     assert "plain fine-tuning has lost 45.0 points of what it had learned and Relational GIFT 4.0." in " ".join(lines)
 
 
-def test_the_longest_name_of_the_catalogue_is_in_one_line_of_80_columns(
+def test_the_longest_name_of_the_catalogue_is_in_one_line_of_80_columns_and_in_60_it_breaks_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
     names = catalogue_rows(yaml.safe_load(first_params()), ROOT / "presets")
     longest = max(names, key=len)
     row = {"transfer": 53.0, "avg": 71.1, "last": 80.0, "forgetting": 4.0}
-    print_metrics({longest: row}, extra=("zodiac:\nbefore -> after", {longest: "46.0 -> 80.0"}))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if longest in line]
-    assert line.split() == [longest, "53.0", "71.1", "80.0", "4.0", "46.0", "->", "80.0"]
+    for columns, shown in (("80", longest), ("60", longest[:10])):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_metrics({longest: row}, extra=("zodiac:\nbefore -> after", {longest: "46.0 -> 80.0"}))
+        printed = capsys.readouterr().out
+        (line,) = [line for line in printed.splitlines() if line.startswith(shown)]
+        assert line.split()[1:] == ["53.0", "71.1", "80.0", "4.0", "46.0", "->", "80.0"]
+        assert "before -> after" in printed and "  53.0" in line  # numbers are aligned to the right
 
 
 def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(

@@ -205,7 +205,7 @@ def _matrix(comparison: Comparison, method: str) -> Figure:
         axes = canvas.subplots()
         axes.imshow(means, cmap="Blues", vmin=0, vmax=130, aspect="auto")  # dark text on all of them
         for (row, column), mean in np.ndenumerate(means):
-            deviation = f"\n±{deviations[row, column]:.1f}" if few and deviations.any() else ""
+            deviation = f"\n±{deviations[row, column]:.1f}" if deviations.any() else ""
             text = f"{mean:.1f}{deviation}" if few else f"{mean:.0f}"
             weight = "bold" if row == column + 1 else "normal"
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALLEST_TEXT, fontweight=weight)
