@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from gift_core.report.comparison.runs_by_seed import difference_of
+from gift_core.report.comparison.paper_table import difference_of
 from gift_core.report.labels import number
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def recorded(file: str) -> pd.DataFrame:
 def difference(first: pd.Series, second: pd.Series, quantity: str) -> str:
     """Returns first - second over the seeds of both, with its interval, or with each of two differences."""
     found = difference_of(first, second)
-    assert found, "the runs have no seed in common"
+    assert found.seeds, "the runs have no seed in common"
     mean = rounded(found.mean, quantity, signed=True)
     if found.seeds == 1:
         return mean

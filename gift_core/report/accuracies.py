@@ -3,61 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import PROBE, read_accuracy, without_probes
+from gift_core.artifacts.accuracy import PROBE, read_accuracy
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.method.metrics import (
-    ZERO_SHOT,
-    Summary,
-    accuracies_of,
-    matrix_scores_by_task,
-    probe_tables,
-    with_zero_shot,
-)
+from gift_core.method.metrics import ZERO_SHOT, Summary, probe_scores, summarize
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
+Accuracies = TypeVar("Accuracies", pd.DataFrame, pd.Series)
 Scores = Mapping[str, Mapping[str, float | None]]
 MEAN = "mean"  # in place of a task: the mean over all
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RunScores:
-    """The scores of the zero-shot model and of each method, in percent by column: those of metrics.json, and
-    "probes": with tasks that no step learns, the mean accuracy on them after the last step,
-    "own": the mean accuracy on each task right after its own training, for accuracies by task.
+    """The accuracies of the zero-shot model and of each method (method.metrics.summarize), and their scores."""
 
-    `matrices`: the accuracy matrix in percent with the row of the pre-trained model on top. A class-incremental run has
-    `seen` instead: percent on all classes so far, a row for each step, a column for each method. `probes`: percent on
-    the tasks that no step learns, a row for the pre-trained model and each step, a column each; {} without any.
-    """
+    summaries: Mapping[str, Summary]
 
-    scores: Scores
-    matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    seen: pd.DataFrame | None = None
-    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    @cached_property
+    def scores(self) -> Scores:
+        """Percent by method and column: those of metrics.json, "probes" (the mean after the last step, where there are
+        any), and "own" (the mean on each task right after its own training, for accuracies by task)."""
+        scores = {method: {**summary.metrics} for method, summary in self.summaries.items()}
+        for method, table in self.probes.items():
+            scores[method]["probes"] = float(table.iloc[-1].mean())
+        for method, matrix in self._percent(pd.DataFrame).items():
+            scores[method]["own"] = float(np.diagonal(matrix).mean())
+        return scores
 
-    def table(self) -> pd.DataFrame:
-        """Columns method, task, and those of the result table. A method's row of the task MEAN is its scores in all."""
-        rows = {(method, MEAN): scores for method, scores in self.scores.items()}
-        for method, matrix in self.matrices.items():
-            rows |= {(method, task): scores for task, scores in matrix_scores_by_task(matrix.iloc[1:]).items()}
-        table = pd.DataFrame.from_dict(rows, "index", float)
-        return table[[*self.columns]].rename_axis(["method", "task"]).reset_index()
+    @cached_property
+    def matrices(self) -> Mapping[str, pd.DataFrame]:
+        """The accuracy matrices in percent with the row of the pre-trained model on top. {}: class-incremental."""
+        matrices = self._percent(pd.DataFrame)
+        return {method: pd.concat([matrices[ZERO_SHOT].iloc[:1], matrix]) for method, matrix in matrices.items()}
+
+    @cached_property
+    def seen(self) -> pd.DataFrame | None:
+        """Of a class-incremental run, percent on all classes so far: a row for each step, a column for each method."""
+        curves = self._percent(pd.Series)
+        return pd.DataFrame(curves) if curves else None
+
+    @cached_property
+    def probes(self) -> Mapping[str, pd.DataFrame]:
+        """Percent on the tasks that no step learns, a row for the pre-trained model and each step. {} without any."""
+        tables = {method: summary.probes for method, summary in self.summaries.items()}
+        return {method: 100.0 * table for method, table in tables.items() if table is not None}
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result table."""
-        absent = () if self.seen is None else ("transfer", "forgetting")
-        return tuple(column for column in self.scores[ZERO_SHOT] if column not in absent)
+        absent = () if self._percent(pd.DataFrame) else ("transfer", "forgetting")
+        return tuple(dict.fromkeys(column for row in self.scores.values() for column in row if column not in absent))
+
+    @property
+    def unrounded_metrics(self) -> dict[str, dict[str, Any]]:
+        """The content of metrics.json in percent, before its numbers are rounded."""
+        metrics: dict[str, dict[str, Any]] = {method: {**row.metrics} for method, row in self.summaries.items()}
+        for method, table in self.probes.items():
+            metrics[method]["probes"] = probe_scores(table)
+        return metrics
+
+    def _percent(self, kind: type[Accuracies]) -> dict[str, Accuracies]:
+        """Those that are matrices, or those that are curves."""
+        of_all = {method: summary.accuracies for method, summary in self.summaries.items()}
+        return {method: 100.0 * percent for method, percent in of_all.items() if isinstance(percent, kind)}
+
+
+def score_table(runs: Mapping[int, RunScores]) -> pd.DataFrame:
+    """Columns seed, method, task, and those of the result table. A row of the task MEAN has the scores in all."""
+    tables = []
+    for seed, run in runs.items():
+        rows = {(seed, method, MEAN): scores for method, scores in run.scores.items()}
+        for method, summary in run.summaries.items():
+            rows |= {(seed, method, task): scores for task, scores in summary.by_task.items()}
+        tables.append(pd.DataFrame.from_dict(rows, "index", float)[[*run.columns]])
+    return pd.concat(tables).rename_axis(["seed", "method", "task"]).reset_index()
 
 
 def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:
@@ -89,33 +119,20 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
 
     ContractError if rows are missing or belong to another sequence.
     """
-    protocol = config.evaluation.protocol
-    names = [ZERO_SHOT, *(name for name in methods if config.methods[name].learns != "nothing")]
     try:
-        rows, tables = with_zero_shot(without_probes(accuracy)), probe_tables(accuracy)
-        fractions = {name: accuracies_of(rows, name, protocol) for name in names}
+        summaries = summarize(accuracy)
     except UserError as error:
         raise _broken(layout, str(error)) from error
-    tasks = tuple(step.task for step in config.sequence)
-    for name, of_method in fractions.items():
-        if tuple(of_method.index) != tasks:
-            trained = ", ".join(of_method.index)
-            raise _broken(layout, f"{name} was trained on {trained}, but the sequence is {', '.join(tasks)}.")
-    scores = {name: Summary(accuracies).metrics for name, accuracies in fractions.items()}
-    probes = {name: 100.0 * tables[name] for name in names if name in tables}
-    for name, table in probes.items():
-        scores[name]["probes"] = float(table.iloc[-1].mean())
-    percent: dict[str, Any] = {name: accuracies * 100.0 for name, accuracies in fractions.items()}
-    if not protocol.has_matrix:
-        return RunScores(scores, seen=pd.DataFrame(percent), probes=probes)
-    matrices = {name: pd.concat([percent[ZERO_SHOT].iloc[:1], matrix]) for name, matrix in percent.items()}
-    with_own = {name: {**scores[name], "own": own_task_accuracy(matrix)} for name, matrix in matrices.items()}
-    return RunScores(with_own, matrices=matrices, probes=probes)
-
-
-def own_task_accuracy(matrix: pd.DataFrame) -> float:
-    """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
-    return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
+    names = [ZERO_SHOT, *(name for name in methods if config.methods[name].learns != "nothing")]
+    tasks = [step.task for step in config.sequence]
+    for name in names:
+        trained = [*summaries[name].accuracies.index] if name in summaries else []
+        if trained != tasks:
+            problem = (
+                f"{name} was trained on {', '.join(trained) or 'nothing'}, but the sequence is {', '.join(tasks)}."
+            )
+            raise _broken(layout, problem)
+    return RunScores(summaries={name: summaries[name] for name in names})
 
 
 def _broken(layout: Layout, problem: str) -> ContractError:

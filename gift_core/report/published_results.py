@@ -11,11 +11,11 @@ from gift_core.artifacts.report_json import ZeroShot
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.method.metrics import ZERO_SHOT, accuracy_matrix, matrix_scores
+from gift_core.method.metrics import ZERO_SHOT, summarize
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural
-from gift_core.report.accuracies import own_task_accuracy
+from gift_core.report.accuracies import RunScores
 from gift_core.report.labels import number, signed, task_list, with_tasks
 
 # The open_clip names of the published model; all load it with QuickGELU.
@@ -147,15 +147,13 @@ def _published_methods(benchmark: Benchmark, tasks: list[str]) -> Iterator[Publi
 
     Then the best rows of recent.csv by Last: of plain CLIPs, and of models with adapters or a router if one is better.
     """
-    rows = mtil.accuracy_rows(benchmark)
-    fractions = {str(method): accuracy_matrix(rows, str(method)) for method in rows["method"].unique()}
+    accuracies = RunScores(summaries=summarize(mtil.accuracy_rows(benchmark)))
     for method, row in mtil.summary(benchmark).iterrows():
         columns = {name: float(row[name]) for name in mtil.METRICS}
-        matrix = fractions.get(str(method))
+        matrix = accuracies.matrices.get(str(method))
         if matrix is not None:
-            forgetting = 100 * (matrix_scores(matrix)["forgetting"] or 0.0)
-            matrix = pd.concat([fractions["zero_shot"].iloc[:1], matrix]).set_axis(tasks, axis=1) * 100
-            columns |= {"forgetting": forgetting, "own": own_task_accuracy(matrix)}
+            columns |= {name: accuracies.scores[str(method)][name] or 0.0 for name in ("forgetting", "own")}
+            matrix = matrix.set_axis(tasks, axis=1)
         yield PublishedMethod(str(method), columns, str(row["source"]), matrix)
     recent = mtil.recent(benchmark).dropna(subset=["last"]).sort_values("last", ascending=False, kind="stable")
     plain = recent[recent["kind"].str.startswith("plain CLIP")].iloc[:1]

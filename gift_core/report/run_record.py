@@ -14,7 +14,7 @@ import pandas as pd
 
 from gift_core.artifacts.accuracy import PROBE, environment_of
 from gift_core.artifacts.model_folder import read_provenance
-from gift_core.artifacts.report_json import METRICS, rounded
+from gift_core.artifacts.report_json import rounded
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import PAIRS, StoredImage, TaskInfo, index_tars, read_task
 from gift_core.artifacts.teacher_files import read_source
@@ -22,7 +22,7 @@ from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
-from gift_core.method.metrics import ZERO_SHOT, probe_scores
+from gift_core.method.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, score_run
 from gift_core.report.labels import labels_of
@@ -195,11 +195,7 @@ class RunRecord(Experiment, RunScores):
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The content of metrics.json, in percent with four decimals."""
-        found: dict[str, dict[str, Any]]
-        found = {method: {name: row[name] for name in METRICS} for method, row in self.scores.items()}
-        for method, table in self.probes.items():
-            found[method]["probes"] = probe_scores(table)
-        return dict(rounded(found))
+        return dict(rounded(self.unrounded_metrics))
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ def seeds_of(text: str, first: int) -> tuple[int, ...]:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
+    from gift_core.report.comparison.paper_table import table_of_runs
     from gift_core.report.labels import COLUMN_TITLES, number, signed
 
     columns, probes = comparison.columns, "probes" in comparison.columns
@@ -171,7 +172,6 @@ def print_comparison(comparison: Comparison) -> None:
         rows.append([group])
         for method in methods:
             scores = comparison.scores[method]
-            differences = comparison.differences.get(method, {})
             label = comparison.label(method)
             count, total = len(scores[columns[-1]]), len(comparison.seeds)
             cells = [label if count == total else f"{label} ({count} of {total} seeds)"]
@@ -179,7 +179,7 @@ def print_comparison(comparison: Comparison) -> None:
                 deviation = f"±{number(by_seed.std())}" if by_seed is not None and len(by_seed) > 1 else ""
                 cells.append(number(None if by_seed is None else by_seed.mean()) + deviation)
             for column in compared:
-                difference = differences.get(column)
+                difference = table_of_runs(comparison).differences.get(method, {}).get(column)
                 noise = "≈" if difference and difference.verdict(column) == "noise" else ""
                 cells.append(noise + signed(difference.mean) if difference else "")
             rows.append(cells)

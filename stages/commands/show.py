@@ -179,36 +179,41 @@ def metrics(
 
     Example: gift metrics rows.csv --per-task
     """
-    from gift_core.method.metrics import probe_scores, summarize
+    from gift_core.method.metrics import summarize
+    from gift_core.report.accuracies import RunScores
 
     rows = _finished_rows(files)
-    has_matrix = rows["protocol"].map(lambda name: PROTOCOLS[name].has_matrix)
-    learned = rows[(rows["step"] >= 0) & has_matrix].sort_values("step", kind="stable")
-    orders = {tuple(by_method["trained_task"].unique()) for _, by_method in learned.groupby(["seed", "method"])}
-    if len(orders) > 1:
-        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
-    if output or rows["seed"].nunique() > 1:
-        from gift_core.report.comparison.paper_table import table_of_accuracies
+    _note_orders(rows)
+    seeds = map(int, rows["seed"].unique())
+    runs = {seed: RunScores(summaries=summarize(rows[rows["seed"] == seed])) for seed in seeds}
+    if output or len(runs) > 1:
+        from gift_core.report.comparison.paper_table import table_of_scores
 
-        table = table_of_accuracies(rows)
+        table = table_of_scores(runs)
         if as_json:
             print_json(table.record())
         else:
             typer.echo(table.text(output or "markdown"), nl=False)
         return
-    summaries = summarize(rows)
-    by_method: dict[str, dict[str, Any]] = {method: {**summary.metrics} for method, summary in summaries.items()}
-    for method, summary in summaries.items():
-        if summary.probes is not None:
-            by_method[method]["probes"] = probe_scores(100 * summary.probes)
-    by_task = {method: summary.by_task for method, summary in summaries.items()}
+    (scores,) = runs.values()
+    by_method = scores.unrounded_metrics
+    by_task = {method: summary.by_task for method, summary in scores.summaries.items()}
     if as_json:
         print_json({m: {**row, **({"by_task": by_task[m]} if per_task else {})} for m, row in by_method.items()})
         return
-    steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
+    steps = {method: str(len(summary.accuracies)) for method, summary in scores.summaries.items()}
     print_metrics(by_method, extra=("Steps", steps))
     if per_task:
         _print_tasks(by_task, by_method)
+
+
+def _note_orders(rows: pd.DataFrame) -> None:
+    """Says so where the methods learned other tasks, or in another order."""
+    has_matrix = rows["protocol"].map(lambda name: PROTOCOLS[name].has_matrix)
+    learned = rows[(rows["step"] >= 0) & has_matrix].sort_values("step", kind="stable")
+    orders = {tuple(by_method["trained_task"].unique()) for _, by_method in learned.groupby(["seed", "method"])}
+    if len(orders) > 1:
+        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
 
 
 def _finished_rows(files: Sequence[Path]) -> pd.DataFrame:

@@ -18,7 +18,6 @@ from gift_core.config.loading import load_config
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import EvaluationInputs, evaluate_step, newest_model
 from gift_core.protocols import CLASS_INCREMENTAL
-from gift_core.report.accuracies import RunScores
 from gift_core.report.comparison.alpha_curves import curve_of_run, stored_points
 from gift_core.use.alpha_tests import store_alpha_curve
 from tests.tiny_world import TinyExperiment, load, make_world, moved
@@ -55,7 +54,7 @@ def test_a_curve_has_the_tests_of_every_alpha_and_those_of_the_run(
         learned = 100 * float(rows.loc[rows["step"] == 1, "top1"].iloc[0])
     assert points[-1] == (1.0, pytest.approx(learned), pytest.approx(100 * tests["letters"]))
 
-    scores = RunScores({"zero_shot": {"last": 50.0, "probes": 70.0}, "finetune": {"last": 60.0, "probes": 65.0}})
+    scores = {"zero_shot": {"last": 50.0, "probes": 70.0}, "finetune": {"last": 60.0, "probes": 65.0}}
     curve = curve_of_run(layout, config, "finetune", scores)
     assert curve is not None and curve.alphas.tolist() == [0, 0.2, 0.4, 0.6, 0.8, 1] and curve.chosen == 0.4
     assert (curve.kept[0], curve.learned[0], curve.kept[2], curve.learned[2]) == (70, 50, 65, 60)

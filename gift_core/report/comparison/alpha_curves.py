@@ -18,7 +18,7 @@ from gift_core.artifacts.contract import read
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.report.accuracies import RunScores
+from gift_core.report.accuracies import Scores
 from gift_core.report.labels import number
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0)  # 0 is the zero-shot model
@@ -83,14 +83,14 @@ def stored_points(layout: Layout, config: Config, method: str) -> list[tuple[flo
     return stored.points if stored.tested == tested_with(layout, config, method) else None
 
 
-def curve_of_run(layout: Layout, config: Config, method: str, scores: RunScores) -> AlphaCurve | None:
+def curve_of_run(layout: Layout, config: Config, method: str, scores: Scores) -> AlphaCurve | None:
     """Returns the curve of a method in a run; None if no points are stored. The run measured 0 and its own alpha."""
     stored = stored_points(layout, config, method)
     if stored is None:
         return None
     points = {alpha: (learned, kept) for alpha, learned, kept in stored}
     for alpha, name in ((0.0, ZERO_SHOT), (own_alpha(config, method), method)):
-        points[alpha] = (scores.scores[name]["last"] or 0.0, scores.scores[name]["probes"] or 0.0)
+        points[alpha] = (scores[name]["last"] or 0.0, scores[name]["probes"] or 0.0)
     alphas = sorted(points)
     learned, kept = np.array([points[alpha] for alpha in alphas]).T
     return AlphaCurve(np.array(alphas), kept, learned, own_alpha(config, method))

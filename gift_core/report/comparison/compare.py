@@ -43,6 +43,7 @@ def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
         headline=comparison_headline(comparison),
         titles=COLUMN_TITLES,
         scales={column: scale_of(comparison, column) for column in comparison.columns},
+        differences=table_of_runs(comparison).differences,
         styles=comparison.styles,
         curve_sentences=curve_sentences(comparison),
         smallest_text=SMALLEST_TEXT,
@@ -67,7 +68,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
         return kept, " One seed has no spread, so no difference can be distinguished from noise."
     others = {
         method: differences["last"].exceeds_noise
-        for method, differences in comparison.differences.items()
+        for method, differences in table_of_runs(comparison).differences.items()
         if method not in (ZERO_SHOT, *comparison.references) and "last" in differences
     }
     if not others:

@@ -184,17 +184,12 @@ def _curves_by_task(comparison: Comparison) -> Figure:
             _draw_curves(axes, comparison, lambda run: run.matrices, number)
             axes.axvline(number + 1, color=COLORS["g0"], linewidth=0.6)
             axes.set_title(shorten(task), fontsize=SMALL_TEXT)
-        _hide_from(canvas, len(comparison.tasks))
+        for unused in canvas.axes[len(comparison.tasks) :]:
+            unused.set_axis_off()
         canvas.supxlabel("Tasks trained (line: this one)", fontsize=SMALL_TEXT)
         canvas.supylabel("Accuracy (%)", fontsize=SMALL_TEXT)
     caption = _caption(comparison, "Accuracy on each task after every step: what is forgotten of it.", "band:")
     return Figure("forgetting", "Forgetting", caption, svg.getvalue())
-
-
-def _hide_from(canvas: Any, first: int) -> None:
-    """Leaves the places of charts from this one on empty."""
-    for axes in canvas.axes[first:]:
-        axes.set_axis_off()
 
 
 def _matrix(comparison: Comparison, method: str) -> Figure:
@@ -251,7 +246,8 @@ def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
                 axes.set_xscale("log")
             axes.set_xticks([*sweep.methods], [f"{value:g}" for value in sweep.methods], minor=False)
             axes.minorticks_off()
-        _hide_from(canvas, len(columns))
+        for unused in canvas.axes[len(columns) :]:
+            unused.set_axis_off()
         canvas.supxlabel(sweep.key, fontsize=SMALL_TEXT)
     text = f"The rows {', '.join(sweep.methods.values())} differ in this number alone. Each chart has its own scale."
     return Figure(name, f"Ablation: {sweep.key}", _caption(comparison, text, "bars:"), svg.getvalue())

@@ -7,20 +7,21 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import pandas as pd
 
 from gift_core.artifacts.report_json import METRICS, one_decimal, rounded
-from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task, summarize
+from gift_core.method.metrics import ZERO_SHOT, matrix_scores_by_task
 from gift_core.quantities import plural
-from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS
-from gift_core.report.comparison.runs_by_seed import Comparison, Difference, difference_of
+from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS, RunScores, score_table
+from gift_core.report.comparison.runs_by_seed import Comparison
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, known_name, labels_of
 from gift_core.report.published_results import PublishedMethod
 
+CONFIDENCE = 0.95
 PRINTED = ("transfer", "avg", "last")
-UNDEFINED = Difference(math.nan, math.nan, math.nan, 0)
 NOISE = "≈: differs from the best by noise alone (the 95% interval of Student's t, paired by seed, contains 0)."
 SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -36,7 +37,31 @@ AS_LATEX = {  # what a cell has in Markdown, after SPECIAL
 COMPACT = "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}"  # so that eleven tasks fit in a page's width
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference over `seeds` paired seeds and its 95% interval, NaN to NaN for one seed."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def exceeds_noise(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
+
+    def verdict(self, column: str) -> str:
+        """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
+        if not self.exceeds_noise:
+            return "unknown" if self.seeds < 2 else "noise"
+        return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
+
+
+UNDEFINED = Difference(math.nan, math.nan, math.nan, 0)  # without a common seed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PaperTable:
     """What is printed: `rows` (see statistics_of), over a number of seeds, and the names of methods.
 
@@ -65,13 +90,21 @@ class PaperTable:
             if row["task"] != MEAN:
                 entry = entry["by_task"].setdefault(row["task"], {"figures": {}, "difference": {}})
             deviation = None if row["seeds"] == 1 else rounded(row["deviation"])
-            entry["figures"][row["metric"]] = {**_figure(row, ""), "deviation": deviation}
-            if row["difference_seeds"] > 0:
-                difference = _figure(row, "difference_")
-                if difference["seeds"] > 1:
-                    difference["exceeds_noise"] = not row["difference_low"] <= 0 <= row["difference_high"]
-                entry["difference"][row["metric"]] = difference
+            entry["figures"][row["metric"]] = {**_figure(_interval_in(row, "")), "deviation": deviation}
+            difference = _interval_in(row, "difference_")
+            if difference.seeds > 0:
+                entry["difference"][row["metric"]] = _figure(difference)
+            if difference.seeds > 1:
+                entry["difference"][row["metric"]]["exceeds_noise"] = difference.exceeds_noise
         return {"seeds": list(self.seeds), "against": self.rows["against"].iloc[0], "methods": methods}
+
+    @cached_property
+    def differences(self) -> Mapping[str, Mapping[str, Difference]]:
+        """In all, by method and metric, where both methods have a value with a common seed."""
+        by_method: dict[str, dict[str, Difference]] = defaultdict(dict)
+        for row in self.rows[(self.rows["task"] == MEAN) & (self.rows["difference_seeds"] > 0)].to_dict("records"):
+            by_method[row["method"]][row["metric"]] = _interval_in(row, "difference_")
+        return by_method
 
     def notes(self) -> list[str]:
         """What the numbers and the marks mean."""
@@ -126,6 +159,22 @@ class PaperTable:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n" + "\n".join(self.notes()) + "\n"
 
 
+def difference_of(scores: pd.Series[float], others: pd.Series[float] | float) -> Difference:
+    """scores - others over the seeds of both, with its 95% interval; UNDEFINED without a common seed.
+
+    With 0 in place of the others: the mean of the scores, with its interval.
+    """
+    differences = (scores - others).dropna()
+    count = len(differences)
+    if count == 0:
+        return UNDEFINED
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # here, because importing it takes half a second
+
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
+    mean, margin = float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(count)
+    return Difference(mean, mean - margin, mean + margin, count)
+
+
 def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) -> pd.DataFrame:
     """Returns a row for each metric, method and task with a score: its mean over the seeds, and how it compares.
 
@@ -141,15 +190,14 @@ def statistics_of(rows: pd.DataFrame, *, against: str, ranked: Sequence[str]) ->
             ranks = [name for name in ranked if name in scores]
             marks = marks_of(scores[ranks], lower_is_better=metric in LOWER_IS_BETTER)
             for method in of_task["method"].unique():
-                interval = difference_of(scores[method], 0.0)
-                if interval is None:
+                mean, difference = difference_of(scores[method], 0.0), UNDEFINED
+                if mean.seeds == 0:
                     continue
-                difference = None
                 if method != against and against in scores:
                     difference = difference_of(scores[method], scores[against])
                 row = {"metric": metric, "method": method, "task": task, "mark": marks.get(method, "")}
-                row |= {"deviation": scores[method].std(), **vars(interval)}
-                row |= {f"difference_{name}": value for name, value in vars(difference or UNDEFINED).items()}
+                row |= {"deviation": scores[method].std(), **vars(mean)}
+                row |= {f"difference_{name}": value for name, value in vars(difference).items()}
                 statistics.append(row)
     return pd.DataFrame(statistics).assign(against=against, published="")
 
@@ -165,13 +213,13 @@ def marks_of(scores: pd.DataFrame, *, lower_is_better: bool) -> dict[str, str]:
     for method, mean in means.items() if len(means) > 1 else ():
         rank = printed.index(one_decimal(mean))
         mark = ("best", "second", "")[min(rank, 2)]
-        difference = difference_of(scores[method], scores[means.index[0]])
-        if rank > 0 and difference is not None and difference.verdict("") == "noise":
+        if rank > 0 and difference_of(scores[method], scores[means.index[0]]).verdict("") == "noise":
             mark += " noise"
         marks[str(method)] = mark.strip()
     return marks
 
 
+@lru_cache(maxsize=1)  # the page, the files and the terminal have the same numbers
 def table_of_runs(comparison: Comparison) -> PaperTable:
     """The table of finished runs. A method with a separate model for each task has no row: it has Own task alone."""
     rows = comparison.table.copy()
@@ -187,23 +235,15 @@ def table_of_runs(comparison: Comparison) -> PaperTable:
     )
 
 
-def table_of_accuracies(rows: pd.DataFrame) -> PaperTable:
-    """The table of the rows of read_accuracy_rows. Differences are those to the method with the highest mean Last."""
-    rows_by_task = [
-        {"seed": seed, "method": method, "task": task, **scores}
-        for seed, of_seed in rows.groupby("seed")
-        for method, summary in summarize(of_seed).items()
-        for task, scores in {**summary.by_task, MEAN: summary.metrics}.items()
-    ]
-    scores = pd.DataFrame(rows_by_task)
-    ranked = [method for method in scores["method"].unique() if method != ZERO_SHOT]
+def table_of_scores(runs: Mapping[int, RunScores]) -> PaperTable:
+    """The table of scores by seed. Differences are those to the method with the highest mean Last."""
+    scores = score_table(runs)
+    methods = dict.fromkeys(scores["method"])
+    ranked = [method for method in methods if method != ZERO_SHOT]
     in_all = scores[scores["task"] == MEAN].groupby("method")["last"].mean()
     against = str(in_all[ranked or [ZERO_SHOT]].idxmax())
-    return PaperTable(
-        rows=statistics_of(scores, against=against, ranked=ranked),
-        seeds=[int(seed) for seed in scores["seed"].unique()],
-        labels=labels_of(dict.fromkeys(scores["method"])),
-    )
+    statistics = statistics_of(scores, against=against, ranked=ranked)
+    return PaperTable(rows=statistics, seeds=[*runs], labels=labels_of(methods))
 
 
 def _published_rows(method: PublishedMethod) -> pd.DataFrame:
@@ -215,10 +255,14 @@ def _published_rows(method: PublishedMethod) -> pd.DataFrame:
     return rows.assign(method=method.method, mark="", published=method.source)
 
 
-def _figure(row: Mapping[Hashable, Any], prefix: str) -> dict[str, Any]:
-    mean, low, high, seeds = (row[f"{prefix}{name}"] for name in ("mean", "low", "high", "seeds"))
-    interval = [rounded(low), rounded(high)] if seeds > 1 else None
-    return {"mean": rounded(mean), "interval_95": interval, "seeds": int(seeds)}
+def _interval_in(row: Mapping[Hashable, Any], prefix: str) -> Difference:
+    """The mean with its interval in a row of statistics_of, or with "difference_" the difference."""
+    return Difference(*(row[f"{prefix}{name}"] for name in ("mean", "low", "high", "seeds")))
+
+
+def _figure(figure: Difference) -> dict[str, Any]:
+    interval = [rounded(figure.low), rounded(figure.high)] if figure.seeds > 1 else None
+    return {"mean": rounded(figure.mean), "interval_95": interval, "seeds": int(figure.seeds)}
 
 
 def _cell(row: Mapping[Hashable, Any]) -> str:

@@ -1,11 +1,7 @@
-"""Finished runs of one experiment with different seeds: read, checked to be comparable, and compared.
-
-Means, standard deviations, paired differences with 95% intervals, and groups of methods.
-"""
+"""Finished runs of one experiment with different seeds: read, checked to be comparable, and compared."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,57 +18,42 @@ from gift_core.config.loading import load_config
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run, score_table
 from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import LOWER_IS_BETTER
 from gift_core.report.published_results import PublishedResults, published_results
 from gift_core.report.run_record import Experiment
 from gift_core.untrusted import leaves
 
-CONFIDENCE = 0.95
 COMMAND = "gift compare"
 PRETRAINED = "model:pretrained"
 MAY_DIFFER = ("experiment", "seed", "run", "generator.seed")  # prefixes of keys in params.yaml
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean difference over `seeds` paired seeds and its 95% interval, NaN to NaN for one seed."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @property
-    def exceeds_noise(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
-
-    def verdict(self, column: str) -> str:
-        """better or worse (beyond the noise), noise (within it), unknown (without an interval)."""
-        if not self.exceeds_noise:
-            return "unknown" if self.seeds == 1 else "noise"
-        return "better" if (self.mean > 0) != (column in LOWER_IS_BETTER) else "worse"
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison(Experiment):
-    """Finished runs of one experiment with different seeds, and how each method differs from the method `against`.
+    """Finished runs of one experiment with different seeds, and the method `against`, with which others are compared.
 
-    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `table`: that
-    of RunScores with a column seed in front. `runs`: the scores of each seed. `curves`: learned against kept over
-    alpha, the mean over the seeds, of the methods that have it stored for all. `published`: of the first seed.
+    `config`: of the first seed, with the methods that are finished with any. `missing`: (seed, method). `runs`: the
+    scores of each seed. `curves`: learned against kept over alpha, the mean over the seeds, of the methods that have it
+    stored for all. `published`: of the first seed.
     """
 
-    seeds: tuple[int, ...]
     missing: tuple[tuple[int, str], ...]
-    table: pd.DataFrame
     runs: Mapping[int, RunScores]
     curves: Mapping[str, AlphaCurve]
     published: PublishedResults | None = None
     against: str = ZERO_SHOT
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those of the runs, in order."""
+        return tuple(self.runs)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The scores of all runs (score_table)."""
+        return score_table(self.runs)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -93,18 +74,6 @@ class Comparison(Experiment):
             columns = SEPARATE_MODEL_COLUMNS if name in self.separate_models else self.columns
             scores[name] = {column: rows[column].dropna() for column in columns}
         return scores
-
-    @cached_property
-    def differences(self) -> Mapping[str, Mapping[str, Difference]]:
-        """Of each other method to `against`, where both have a value with a common seed."""
-        base = self.scores[self.against]
-        by_method: dict[str, dict[str, Difference]] = {name: {} for name in self.scores if name != self.against}
-        for name, differences in by_method.items():
-            for column, scores in self.scores[name].items():
-                difference = difference_of(scores, base[column]) if column in base else None
-                if difference is not None:
-                    differences[column] = difference
-        return by_method
 
     @cached_property
     def groups(self) -> Mapping[str, tuple[str, ...]]:
@@ -130,22 +99,6 @@ class Comparison(Experiment):
         if len(self.methods) <= COLORS:
             return {ZERO_SHOT: "g0", **{method: f"m{at}" for at, method in enumerate(self.methods)}}
         return {method: f"g{at}" for at, group in enumerate(self.groups.values()) for method in group}
-
-
-def difference_of(scores: pd.Series[float], others: pd.Series[float] | float) -> Difference | None:
-    """scores - others over the seeds of both, with its 95% interval; None without a common seed.
-
-    With 0 in place of the others: the mean of the scores, with its interval.
-    """
-    differences = (scores - others).dropna()
-    count = len(differences)
-    if count == 0:
-        return None
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # here, because importing it takes half a second
-
-    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
-    mean, margin = float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(count)
-    return Difference(mean, mean - margin, mean + margin, count)
 
 
 def read_runs(
@@ -181,12 +134,9 @@ def read_runs(
     finished = {name: rows[name] for name in wanted if any(name in run.scores for run in scores.values())}
     config = configs[ordered[0]]
     listed = config.run.model_copy(update={"methods": tuple(finished)})
-    tables = {seed: run.table() for seed, run in scores.items()}
     compared = Comparison(
         config=config.model_copy(update={"run": listed, "methods": finished}),
-        seeds=tuple(scores),
         missing=missing,
-        table=pd.concat(tables, names=["seed", "row"]).reset_index("seed"),
         runs=scores,
         curves=_curves({Layout(root): configs[root] for root in ordered}, scores),
         published=_published(Layout(ordered[0]), config, scores[config.seed]),
@@ -216,7 +166,7 @@ def _curves(runs: Mapping[Layout, Config], scores: Mapping[int, RunScores]) -> d
     for layout, config in runs.items():
         for name in config.run.methods:
             if name in scores[config.seed].scores and has_curve(config, name):
-                by_method[name].append(curve_of_run(layout, config, name, scores[config.seed]))
+                by_method[name].append(curve_of_run(layout, config, name, scores[config.seed].scores))
     means = {name: mean_curve(curves) for name, curves in by_method.items()}
     return {name: curve for name, curve in means.items() if curve is not None}
 
