@@ -85,7 +85,7 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
 
 def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:
     """Returns how models are loaded and images encoded for a test."""
-    from gift_core.clip.task_tests import ImageLimit
+    from gift_core.clip.test_sets import ImageLimit
     from gift_core.method.classifier import EncodingSettings
 
     most = config.evaluation.max_images

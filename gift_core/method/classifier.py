@@ -21,15 +21,8 @@ from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.task_tests import (
-    TESTERS,
-    Classification,
-    ImageLimit,
-    TestOutcome,
-    TestSet,
-    encode_test_set,
-    outcome_of,
-)
+from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome, outcome_of
+from gift_core.clip.test_sets import ImageLimit, TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, State, UnitRunner, set_up_device
 from gift_core.datasets.spelling import comparison_key
 

@@ -22,7 +22,7 @@ from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
 from gift_core.artifacts.teacher_files import SOURCE, read_source
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
-from gift_core.clip.task_tests import TestSet
+from gift_core.clip.test_sets import TestSet
 from gift_core.code.own_files import own_files
 from gift_core.computation import require_devices, set_up_device
 from gift_core.config.checks import check_lengths

@@ -10,8 +10,9 @@ import torch
 
 from gift_core.clip.encoding import image_features, text_features
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.task_tests import TestSet, first_right
+from gift_core.clip.retrieval import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
+from gift_core.clip.test_sets import TestSet
 from tests.clip.tiny import png, tiny_clip
 from tests.made import made_task
 
