@@ -34,9 +34,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.accuracy import PROBE, computed_with, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
-        from gift_core.computation import set_up_device
         from gift_core.method.evaluation import evaluate_step, with_probes
         from gift_core.provenance import environment
+        from gift_core.torch_devices import set_up_device
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
 

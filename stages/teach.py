@@ -27,10 +27,10 @@ def teach_step(stage: Stage) -> str:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
-    from gift_core.computation import set_up_device
     from gift_core.method.replay.source import load_teacher
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.replay.teach import teach as write_features
+    from gift_core.torch_devices import set_up_device
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model, stage.layout.pretrained()

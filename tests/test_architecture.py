@@ -32,7 +32,7 @@ ORDER = [
         "untrusted",
     },
     {"code", "downloads", "progress", "tracking"},
-    {"computation", "measuring", "provenance"},
+    {"computation", "measuring", "provenance", "torch_devices"},
     {"work"},
     {"config", "execution"},
     {"artifacts"},

@@ -18,8 +18,9 @@ from gift_core.artifacts.task import CLASSES, StoredImage
 from gift_core.clip.crops import crop_and_resize, sample_boxes
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
-from gift_core.computation import own_share, to_device
+from gift_core.computation import own_share
 from gift_core.seeds import seed_for
+from gift_core.torch_devices import to_device
 
 # Shorter side of a cached image, relative to the model's images: 256 for 224, the usual margin between resizing and
 # cropping.

@@ -16,8 +16,8 @@ from gift_core.clip.batches import TrainingBatch, TrainingImages
 from gift_core.clip.encoding import cut_texts, trim_rows
 from gift_core.clip.model import Clip
 from gift_core.clip.same_tokens import tokenizer_of
-from gift_core.computation import to_device
 from gift_core.seeds import seed_for
+from gift_core.torch_devices import to_device
 
 
 class TrainingPairs(TrainingImages):

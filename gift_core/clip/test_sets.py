@@ -18,9 +18,9 @@ from gift_core.artifacts.task import Captions, StoredImage, index_task, read_tas
 from gift_core.clip.encoding import class_features, image_features, require_unit
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import to_device
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
+from gift_core.torch_devices import to_device
 from gift_core.work.overlap import prefetched
 
 

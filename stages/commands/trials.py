@@ -24,7 +24,6 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.test_sets import TestSet
 from gift_core.code.own_files import own_files
-from gift_core.computation import require_devices, set_up_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import READ_BY
@@ -36,6 +35,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
+from gift_core.torch_devices import require_devices, set_up_device
 
 from ..finetune import load_step
 from ..stage import Stage, explained

@@ -33,13 +33,14 @@ from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import UnitRunner, to_device
+from gift_core.computation import UnitRunner
 from gift_core.datasets.image_captions import iterate_folder, require_readable
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_of
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
+from gift_core.torch_devices import to_device
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
