@@ -54,14 +54,14 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
     "benchmarks": 3_050,
-    "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
+    "gift_core/*.py": 1_180,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_950,
     "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
-    "gift_core/execution": 390,
+    "gift_core/execution": 430,  # with what checks the machines of a cluster
     "gift_core/generators": 880,
     "gift_core/interop": 940,
     "gift_core/code": 280,
