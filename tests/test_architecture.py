@@ -56,7 +56,7 @@ BUDGET = {
     "benchmarks": 3_050,
     "gift_core/*.py": 1_180,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
-    "gift_core/clip": 1_950,
+    "gift_core/clip": 1_960,
     "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
@@ -76,7 +76,7 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 870,
     "recipes": 840,
-    "stages": 6_250,
+    "stages": 6_260,
     "tests": 23_150,  # with what docs/adding_a_method.md adds
 }
 
