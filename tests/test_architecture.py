@@ -53,7 +53,7 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_050,
+    "benchmarks": 3_090,
     "gift_core/*.py": 1_180,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_960,
