@@ -39,7 +39,7 @@ from gift_core.torch_devices import require_devices, set_up_device
 
 from ..finetune import load_step
 from ..stage import Stage, explained
-from ..teach import teach_step
+from ..teach import encode_replay
 
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 
@@ -154,7 +154,7 @@ def _open_trial(stage: Stage, work: Path) -> Stage:
         if (taught / SOURCE).is_file() and read_source(taught).read == replay.hashes():
             teacher.symlink_to(taught.absolute())
         else:
-            teach_step(replace(trial, stage="teach"))
+            encode_replay(replace(trial, stage="teach"))
     return trial
 
 

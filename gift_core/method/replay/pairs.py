@@ -59,7 +59,7 @@ class PairedStepReplay(StepReplay[P]):
         """Yields the pairs of this step alone."""
         return self.pairs()
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs and of the vocabulary, and Fisher diagonals if the options ask for them."""
         size = self.sampling.encode_batch_size
         texts = self.texts()
@@ -145,10 +145,10 @@ class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
             digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
         return {"reference": digest.hexdigest()}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """As for all pairs. UserError names an image that cannot be decoded."""
         try:
-            return super().teach(teacher, folder, run)
+            return super().encode_with(teacher, folder, run)
         except (OSError, SyntaxError):  # Pillow's errors do not name the file
             require_readable(self._folder, self._key)
             raise

@@ -132,7 +132,7 @@ class StepReplay(Generic[O]):
         """Returns the SHA-256 of what is read, by name."""
         return {}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 
