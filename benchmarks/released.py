@@ -24,12 +24,12 @@ import pandas as pd
 from benchmarks.experiment import Run, run_all
 from benchmarks.options import chosen_experiment, parser_of, run_script
 from gift_core.artifacts.accuracy import PRETRAINED, read_probe
-from gift_core.computation import resolve_device
 from gift_core.config.method_options import InterpolateConfig
 from gift_core.method.classifier import EncodingSettings
 from gift_core.method.evaluation import EvaluationInputs, evaluate_step, newest_model, own_model, with_probes
 from gift_core.method.metrics import probe_scores, summarize
 from gift_core.progress import progress
+from gift_core.torch_devices import resolve_device
 from gift_core.use.release import release_model
 
 SHOWN = ["transfer", "avg", "last", "forgetting", "zero_shot_kept", "zero_shot_change"]

@@ -35,13 +35,13 @@ from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.architectures import LOCAL
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.trained import training_mode
-from gift_core.computation import set_up_device
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.method.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.method.replay.source import Replay
 from gift_core.method.replay.teach import replay_of
 from gift_core.method.training.loop import sampled, training_run
+from gift_core.torch_devices import set_up_device
 from stages.teach import teach
 
 PRESET = Path("presets/mini.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections.abc import Callable
 
 import typer
@@ -72,4 +73,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no é shows \xe9 instead
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they do not name the image
     app(prog_name="gift")

@@ -11,7 +11,7 @@ from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
 from .code_files import code_files, watch
-from .report import retire
+from .retired import retire
 from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.accuracy import PROBE, computed_with, write_accuracy
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
-        from gift_core.computation import set_up_device
         from gift_core.method.evaluation import evaluate_step, with_probes
         from gift_core.provenance import environment
+        from gift_core.torch_devices import set_up_device
         from gift_core.use.release import release_model
         from gift_core.work.resumable import kept_features
 
@@ -85,7 +85,7 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
 
 def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:
     """Returns how models are loaded and images encoded for a test."""
-    from gift_core.clip.task_tests import ImageLimit
+    from gift_core.clip.test_sets import ImageLimit
     from gift_core.method.classifier import EncodingSettings
 
     most = config.evaluation.max_images

@@ -33,9 +33,9 @@ def finetune(
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.contract import sha256_of
         from gift_core.artifacts.model_folder import hashes_below, noted_hash
-        from gift_core.computation import require_devices, set_up_device
         from gift_core.driving.processes import run_together
         from gift_core.provenance import environment
+        from gift_core.torch_devices import require_devices, set_up_device
         from gift_core.tracking.tracked_run import require_tracker
         from gift_core.work.resumable import threads_of
 
@@ -94,7 +94,6 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     peak. UserError if the method cannot train the model.
     """
     from gift_core.clip.model import load_folder
-    from gift_core.computation import set_up_device
     from gift_core.driving.processes import ALONE, DataParallel
     from gift_core.driving.training import drive
     from gift_core.method.loaded_code import require_working
@@ -102,6 +101,7 @@ def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, C
     from gift_core.method.replay.teach import replay_of
     from gift_core.method.training.encoders import GradientCache
     from gift_core.method.training.loop import learning_rates, require_trainable, sampled, training_run
+    from gift_core.torch_devices import set_up_device
 
     config, row = stage.config, stage.row
     training, root = config.training, stage.layout.root

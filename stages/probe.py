@@ -16,9 +16,9 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("probe", params, root, task=task) as stage:
         from gift_core.artifacts.accuracy import computed_with, write_accuracy
-        from gift_core.computation import set_up_device
         from gift_core.method.evaluation import evaluate_probe
         from gift_core.provenance import environment
+        from gift_core.torch_devices import set_up_device
 
         layout, device = stage.layout, set_up_device(stage.config.run.device)
         model, folder = layout.pretrained(), layout.task(task)

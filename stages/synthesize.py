@@ -50,9 +50,9 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
 def load_tools(generator: GeneratorConfig, device_name: str) -> Tools:
     """Returns the pipeline, the filters, and the device of both. Helpers call it, too."""
-    from gift_core.computation import set_up_device
     from gift_core.generators.filters import load_filters
     from gift_core.generators.pipeline import load_pipeline
+    from gift_core.torch_devices import set_up_device
 
     device = set_up_device(device_name)
     filters = load_filters(generator.filters, device) if generator.filters else None

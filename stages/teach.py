@@ -13,10 +13,10 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
     Example: gift teach gift letters
     """
     with open_stage("teach", params, root, method=method, task=task) as stage:
-        stage.say(teach_step(stage))
+        stage.say(encode_replay(stage))
 
 
-def teach_step(stage: Stage) -> str:
+def encode_replay(stage: Stage) -> str:
     """Writes what the teacher of the step gives, and returns a sentence about it. Resumes an interrupted run."""
     from gift_core.artifacts.teacher_files import write_source
     from gift_core.work.publishing import build_folder
@@ -27,10 +27,9 @@ def teach_step(stage: Stage) -> str:
             write_source(folder, replay="none", read={})
         return "no replay"
     from gift_core.artifacts.model_folder import hashes_below
-    from gift_core.computation import set_up_device
     from gift_core.method.replay.source import load_teacher
-    from gift_core.method.replay.teach import replay_of
-    from gift_core.method.replay.teach import teach as write_features
+    from gift_core.method.replay.teach import replay_of, write_teacher_folder
+    from gift_core.torch_devices import set_up_device
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model, stage.layout.pretrained()
@@ -49,4 +48,4 @@ def teach_step(stage: Stage) -> str:
         "settings": [sampling.batch_size, sampling.encode_batch_size, sampling.names],
     }
     with stage.resumable(device, inputs) as run, build_folder(source.teacher) as folder:
-        return write_features(teacher, replay, folder, read=read, run=run)
+        return write_teacher_folder(teacher, replay, folder, read=read, run=run)

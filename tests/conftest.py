@@ -127,7 +127,7 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """
     import torch
 
-    from gift_core.computation import set_up_device
+    from gift_core.torch_devices import set_up_device
 
     name = request.config.getoption("--device")
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -32,7 +32,7 @@ ORDER = [
         "untrusted",
     },
     {"code", "downloads", "progress", "tracking"},
-    {"computation", "measuring", "provenance"},
+    {"computation", "measuring", "provenance", "torch_devices"},
     {"work"},
     {"config", "execution"},
     {"artifacts"},
@@ -53,15 +53,15 @@ TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
 # The most lines of each package. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_050,
-    "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
+    "benchmarks": 3_090,
+    "gift_core/*.py": 1_170,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
-    "gift_core/clip": 1_900,
+    "gift_core/clip": 1_960,
     "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
-    "gift_core/execution": 390,
+    "gift_core/execution": 430,  # with what checks the machines of a cluster
     "gift_core/generators": 880,
     "gift_core/interop": 940,
     "gift_core/code": 280,
@@ -73,11 +73,11 @@ BUDGET = {
     "gift_core/report": 3_400,
     "gift_core/team": 560,
     "gift_core/tracking": 270,
-    "gift_core/use": 580,
+    "gift_core/use": 590,
     "gift_core/work": 870,
     "recipes": 850,  # the commands of make setup are a function, which a test calls
-    "stages": 6_250,
-    "tests": 23_120,  # with what docs/adding_a_method.md adds
+    "stages": 6_300,
+    "tests": 23_160,  # with what docs/adding_a_method.md adds
 }
 
 

@@ -69,7 +69,7 @@ def require_device(name: str) -> str:
     """Returns what the device is called. UserError if this machine lacks it."""
     import torch
 
-    from gift_core.computation import resolve_device
+    from gift_core.torch_devices import resolve_device
 
     try:
         device = resolve_device(name)

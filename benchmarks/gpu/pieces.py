@@ -42,7 +42,7 @@ PIECES = (
         "copies",
         "prefetch, pinned copies, the message of a full memory",
         "tests/work/test_overlap.py",
-        "tests/test_computation.py",
+        "tests/test_torch_devices.py",
         "tests/work/test_os_errors.py",
     ),
     tests("generators", "images of every family of pipelines, and synthesize", "tests/generators"),

@@ -17,8 +17,8 @@ from torch.nn import functional
 from gift_core.clip.architectures import REMEDY
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
-from gift_core.computation import to_device
 from gift_core.errors import UserError
+from gift_core.torch_devices import to_device
 from gift_core.work.overlap import prefetched
 
 # Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ from gift_core.work.overlap import in_order
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
 HEIC_REMEDY = "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'"
-warnings.filterwarnings("ignore", module=r"PIL\.")  # they do not name the image
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
 
 

@@ -45,7 +45,7 @@ def check_device(project: Project) -> Iterator[Finding]:
     in_half = generates and config.generator.dtype == "float16"
     if not in_half and config.training.processes == 1:
         return
-    from gift_core.computation import require_devices, resolve_device
+    from gift_core.torch_devices import require_devices, resolve_device
 
     device = resolve_device(config.run.device)
     try:

@@ -60,7 +60,7 @@ def check_memory(project: Project) -> Iterator[Finding]:
     if measured is None:
         yield Finding("memory", "info", since)
         return
-    from gift_core.computation import resolve_device
+    from gift_core.torch_devices import resolve_device
 
     device = memory_of(resolve_device(project.config.run.device))
     machine = memory_of(resolve_device("cpu"))

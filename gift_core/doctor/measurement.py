@@ -168,7 +168,7 @@ def rehearsal_seconds(config: Config) -> float:
 
     Where a stage computes on a GPU, it has to import its libraries.
     """
-    from gift_core.computation import resolve_device
+    from gift_core.torch_devices import resolve_device
 
     of_methods = sum(facts.of_methods for facts in STAGES.values())
     of_step = 2 + of_methods * len(config.run.methods)  # write_prompts, synthesize

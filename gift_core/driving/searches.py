@@ -30,7 +30,8 @@ from gift_core.artifacts.task import (
 )
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import open_folder
-from gift_core.clip.task_tests import Classification, TestOutcome, TestSet, test_of
+from gift_core.clip.task_tests import Classification, TestOutcome, test_of
+from gift_core.clip.test_sets import TestSet
 from gift_core.config.experiment import Config
 from gift_core.datasets.dataset import sampled_by_seed
 from gift_core.datasets.ingest import validation_images

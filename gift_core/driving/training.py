@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.computation import State, random_states, set_random_states
+from gift_core.computation import State
 from gift_core.driving.processes import ALONE, Processes
 from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.seeds import seed_for
+from gift_core.torch_devices import random_states, set_random_states
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.resumable import keep_state, read_state
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.execution import on_node
+from gift_core.execution.machine_facts import local_facts
 from gift_core.execution.on_node import Job
 from gift_core.process_variables import FORK_SERVER
-from gift_core.provenance import local_facts
 from gift_core.stage_facts import facts_of
 from gift_core.tracking import VARIABLES
 from gift_core.work.os_errors import socket_folder
@@ -268,7 +268,7 @@ def _check_nodes(ray: Any, folder: Path, environment: Mapping[str, str]) -> None
     token = folder / ".gift" / f"cluster-{uuid.uuid4().hex}"
     token.parent.mkdir(parents=True, exist_ok=True)
     token.touch()
-    command = ("python", "-m", "gift_core.provenance", json.dumps(local_facts()), str(token))
+    command = ("python", "-m", "gift_core.execution.machine_facts", json.dumps(local_facts()), str(token))
     task = ray.remote(on_node.check_node)
     lines = []
     try:

@@ -31,7 +31,6 @@ from gift_core.clip.architectures import (
     tokenizer_from,
 )
 from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
-from gift_core.computation import set_up_device
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup
 from gift_core.interop.transformers_format import (
@@ -41,6 +40,7 @@ from gift_core.interop.transformers_format import (
     preprocess_in,
     weights_from_transformers,
 )
+from gift_core.torch_devices import set_up_device
 from gift_core.untrusted import parse_json
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the models that OpenAI published

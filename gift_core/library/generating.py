@@ -17,7 +17,6 @@ import torch
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.prompt_files import VocabularyEntry, prompts_digest
 from gift_core.artifacts.shards import UNFINISHED, write_manifest
-from gift_core.computation import full_float32, resolve_device
 from gift_core.config.experiment import GeneratorConfig, check_generator
 from gift_core.config.loading import parse_part
 from gift_core.datasets.captions import Captions, base_vocabulary
@@ -33,6 +32,7 @@ from gift_core.library.given_model import NAME, refused, require_number
 from gift_core.method.replay.prompts import sample_prompts as sample
 from gift_core.progress import progress_bar
 from gift_core.provenance import environment
+from gift_core.torch_devices import full_float32, resolve_device
 
 if TYPE_CHECKING:
     from gift_core.generators.synthesize import Tools

@@ -19,8 +19,8 @@ from gift_core.clip.architectures import require_known_tokens
 from gift_core.clip.batches import TrainingBatch
 from gift_core.clip.encoding import require_distinct_rows
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
-from gift_core.computation import full_float32, resolve_device
 from gift_core.errors import UserError, lookup
+from gift_core.torch_devices import full_float32, resolve_device
 
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]

@@ -22,10 +22,10 @@ from gift_core.clip.architectures import (
 )
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip, as_clip, save_clip
-from gift_core.computation import own_random_numbers
 from gift_core.errors import UserError, nearest, no_such_path
 from gift_core.interop.importing import FILE, HUB, QUICK_SUFFIX, load_clip, name_of
 from gift_core.library.given_model import NAME, evaluation_mode, require_model
+from gift_core.torch_devices import own_random_numbers
 
 OURS = {WEIGHTS, CONFIG, PROVENANCE, LOSSES, *TOKENIZER_FILES}
 NEAR = 1e-4  # rounding changes the numbers of a unit feature less, another activation more

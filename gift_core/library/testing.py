@@ -15,7 +15,7 @@ import torch
 
 from gift_core.clip.encoding import encode_images, predict, prompt_features, require_unit, text_features
 from gift_core.clip.model import Clip
-from gift_core.clip.task_tests import ranked_both_ways, recall_at_1
+from gift_core.clip.retrieval import ranked_both_ways, recall_at_1
 from gift_core.errors import UserError
 from gift_core.library.given_model import (
     LOADER,

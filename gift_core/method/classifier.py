@@ -21,17 +21,11 @@ from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.task_tests import (
-    TESTERS,
-    Classification,
-    ImageLimit,
-    TestOutcome,
-    TestSet,
-    encode_test_set,
-    outcome_of,
-)
-from gift_core.computation import Advance, Computation, State, UnitRunner, set_up_device
+from gift_core.clip.task_tests import TESTERS, Classification, TestOutcome, outcome_of
+from gift_core.clip.test_sets import ImageLimit, TestSet, encode_test_set
+from gift_core.computation import Advance, Computation, State, UnitRunner
 from gift_core.datasets.spelling import comparison_key
+from gift_core.torch_devices import set_up_device
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
 Models = Mapping[int, Path]  # folders by these numbers

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.artifacts.task import CLASSES, index_task, read_task
+from gift_core.artifacts.task import CLASSES, PAIRS, index_task, read_task
 from gift_core.artifacts.teacher_files import FISHER, read_fisher, require_unchanged
-from gift_core.clip.batches import TRAINING_BATCHES, JointImages, TaskBatches
+from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
+from gift_core.clip.caption_batches import TrainingPairs
 from gift_core.clip.encoding import class_prompts, require_distinct_rows
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
@@ -175,6 +176,8 @@ def load_training_data(
     return TrainingData(batches, training.iterations * len(images), batches.summary)
 
 
+# By the kind of task.
+TRAINING_BATCHES: Mapping[str, Callable[..., TrainingImages]] = {CLASSES: TrainingImages, PAIRS: TrainingPairs}
 # By the value of `learns` in params.yaml: which of the tasks so far.
 LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
     "task": lambda tasks: tasks[-1:],

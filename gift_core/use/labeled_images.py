@@ -106,7 +106,8 @@ def retrieve(task: Path, clip: Clip) -> tuple[Recalls, int]:
     """
     from gift_core.artifacts.predictions import recalls
     from gift_core.clip.images import CacheBudget
-    from gift_core.clip.task_tests import TestSet, test_of
+    from gift_core.clip.task_tests import test_of
+    from gift_core.clip.test_sets import TestSet
 
     test_set = TestSet(task, batch_size=BATCH_SIZE, cache_budget=CacheBudget(0))
     columns = dict.fromkeys(("method", "protocol", "trained_task", "task"), "")

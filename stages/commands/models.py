@@ -189,9 +189,9 @@ def release(
 
 def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> None:
     """Tests over alpha the methods of finished runs, or these, whose tests are not stored (Layout.alpha_curve)."""
-    from gift_core.computation import set_up_device
     from gift_core.config.loading import load_config
     from gift_core.report.comparison.alpha_curves import has_curve, stored_points
+    from gift_core.torch_devices import set_up_device
     from gift_core.use.alpha_tests import store_alpha_curve
     from gift_core.work.folder import work_folder
 
@@ -214,8 +214,8 @@ def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> 
 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
-    from gift_core.computation import set_up_device
     from gift_core.driving.searches import search_alphas
+    from gift_core.torch_devices import set_up_device
     from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings

@@ -22,9 +22,8 @@ from gift_core.artifacts.task import PAIRS, TaskInfo, write_task
 from gift_core.artifacts.teacher_files import SOURCE, read_source
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
-from gift_core.clip.task_tests import TestSet
+from gift_core.clip.test_sets import TestSet
 from gift_core.code.own_files import own_files
-from gift_core.computation import require_devices, set_up_device
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import READ_BY
@@ -36,10 +35,11 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
+from gift_core.torch_devices import require_devices, set_up_device
 
 from ..finetune import load_step
 from ..stage import Stage, explained
-from ..teach import teach_step
+from ..teach import encode_replay
 
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
 
@@ -154,7 +154,7 @@ def _open_trial(stage: Stage, work: Path) -> Stage:
         if (taught / SOURCE).is_file() and read_source(taught).read == replay.hashes():
             teacher.symlink_to(taught.absolute())
         else:
-            teach_step(replace(trial, stage="teach"))
+            encode_replay(replace(trial, stage="teach"))
     return trial
 
 

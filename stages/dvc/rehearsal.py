@@ -119,10 +119,10 @@ def _fixed_bytes(measured: Mapping[str, Any]) -> int:
 def _measurement(
     config: Config, seconds: float, stages: list[dict[str, Any]], failures: list[dict[str, Any]]
 ) -> Measurement:
-    from gift_core.computation import resolve_device
     from gift_core.doctor.devices import memory_of
     from gift_core.doctor.measurement import Measurement, deciding
     from gift_core.execution.pool import core_count
+    from gift_core.torch_devices import resolve_device
 
     device = resolve_device(config.run.device)
     cores = plural(core_count(), "core")

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from gift_core.execution.machine_facts import differences, local_facts
 from gift_core.execution.pool import is_passed
-from gift_core.provenance import differences, local_facts
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 
 pytestmark = pytest.mark.end_to_end

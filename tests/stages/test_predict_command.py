@@ -18,6 +18,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
+from gift_core.clip.test_sets import TestSet
 from gift_core.layout import Layout
 from tests.clip.tiny import picture, tiny_clip
 from tests.stages.experiment import invoke
@@ -94,7 +95,7 @@ def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path)
 
 def test_a_task_with_captions_is_tested_by_retrieval_and_its_captions_are_ranked(world: Path) -> None:
     write_pair_task(Layout(world).task("digits"))
-    images = task_tests.TestSet(Layout(world).task("digits"), batch_size=64, cache_budget=CacheBudget(0))
+    images = TestSet(Layout(world).task("digits"), batch_size=64, cache_budget=CacheBudget(0))
     found, directions = document("test model digits"), ("images_for_captions", "captions_for_images")
     assert found["recall_at_1"] == pytest.approx(task_tests.test_of(tiny_clip(), images).top1)
     assert found["recall_at_1"] == pytest.approx(sum(found[each]["recall_at_1"] for each in directions) / 2)

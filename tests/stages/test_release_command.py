@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
+from gift_core.clip.test_sets import TestSet
 from gift_core.config.loading import load_config
 from gift_core.driving.searches import sample_training_images
 from gift_core.use.release import release_model
@@ -48,7 +49,7 @@ def test_choosing_alpha_tests_releases_and_writes_one(
     assert found["images"] == {"birds": "training", "digits": "validation"}
     assert [each["alpha"] for each in found["alphas"]] == [0, 0.5, 1]
     sample_training_images(layout.task("letters"), tmp_path / "letters", seed=load_config(params).seed)
-    probe = task_tests.TestSet(tmp_path / "letters", batch_size=4, cache_budget=CacheBudget(0))  # no test image chooses
+    probe = TestSet(tmp_path / "letters", batch_size=4, cache_budget=CacheBudget(0))  # no test image chooses
     for clip, of_alpha in ((pretrained, found["alphas"][0]), (trained, found["alphas"][2])):
         assert of_alpha["probes"]["letters"] == pytest.approx(100 * task_tests.test_of(clip, probe).top1, abs=1e-3)
     assert "</svg>" in (tmp_path / "exports" / f"over_alpha_{method}.svg").read_text(encoding="utf-8")

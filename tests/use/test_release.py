@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from gift_core.artifacts.model_folder import WEIGHTS, model_hash, read_provenance
 from gift_core.clip.model import save_clip
-from gift_core.clip.task_tests import Retrieval
+from gift_core.clip.retrieval import Retrieval
 from gift_core.config.method_options import InterpolateConfig
 from gift_core.driving.searches import AlphaSearch, Release, right_of
 from gift_core.errors import ContractError

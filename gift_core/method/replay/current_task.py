@@ -35,7 +35,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         """task.json has the hashes of the images."""
         return {"task": hash_of(self.source.tasks[-1] / "task.json", "ingest")}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the images and of the texts."""
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)

@@ -32,7 +32,7 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
         """The exemplars before are in the teacher's folder of the step before."""
         return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in self.source.tasks[-2:-1]}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the exemplars and their features."""
         if len(self.source.tasks) == 1:
             write_exemplars(folder, [])

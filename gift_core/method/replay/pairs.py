@@ -33,13 +33,14 @@ from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import UnitRunner, to_device
+from gift_core.computation import UnitRunner
 from gift_core.datasets.image_captions import iterate_folder, require_readable
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_of
 from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
+from gift_core.torch_devices import to_device
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
@@ -58,7 +59,7 @@ class PairedStepReplay(StepReplay[P]):
         """Yields the pairs of this step alone."""
         return self.pairs()
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes the features of the pairs and of the vocabulary, and Fisher diagonals if the options ask for them."""
         size = self.sampling.encode_batch_size
         texts = self.texts()
@@ -144,10 +145,10 @@ class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
             digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
         return {"reference": digest.hexdigest()}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """As for all pairs. UserError names an image that cannot be decoded."""
         try:
-            return super().teach(teacher, folder, run)
+            return super().encode_with(teacher, folder, run)
         except (OSError, SyntaxError):  # Pillow's errors do not name the file
             require_readable(self._folder, self._key)
             raise

@@ -13,9 +13,10 @@ import torch
 from gift_core.artifacts.contract import require_file, sha256_of
 from gift_core.artifacts.model_folder import noted_hash
 from gift_core.clip.model import Clip, load_folder
-from gift_core.computation import Compute, State, UnitRunner, set_up_device
+from gift_core.computation import Compute, State, UnitRunner
 from gift_core.method.averaging import interpolate
 from gift_core.method.pair_features import ReplayBatch
+from gift_core.torch_devices import set_up_device
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import TaughtReplay
@@ -131,7 +132,7 @@ class StepReplay(Generic[O]):
         """Returns the SHA-256 of what is read, by name."""
         return {}
 
-    def teach(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
+    def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
         """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
         return "no replay"
 

@@ -48,7 +48,7 @@ def replay_of(config: Config, layout: Layout, method: str, task: str) -> StepRep
     return REPLAYS[row.replay.images](row.replay, source, sampling)
 
 
-def teach(
+def write_teacher_folder(
     teacher: Teacher, replay: StepReplay[Any], folder: Path, *, read: Mapping[str, str], run: UnitRunner = run_serially
 ) -> str:
     """Writes what fine-tuning needs of the frozen teacher into `folder`; returns a summary of it.
@@ -57,7 +57,7 @@ def teach(
     and source.json with `read`, the hashes of the replay.
     """
     images = replay.options.images
-    summary = replay.teach(teacher, folder, run)
+    summary = replay.encode_with(teacher, folder, run)
     computed_with = None if images == "none" else environment(teacher.clip.device)
     write_source(folder, replay=images, read=read, model=teacher.model, environment=computed_with)
     return summary

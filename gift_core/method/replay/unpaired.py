@@ -22,11 +22,12 @@ from gift_core.clip.batches import ShuffledIndices, normalized_share
 from gift_core.clip.encoding import trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
 from gift_core.clip.model import Clip
-from gift_core.computation import UnitRunner, to_device
+from gift_core.computation import UnitRunner
 from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.source import O, Sampling, StepReplay, Teacher
 from gift_core.method.replay.teacher_features import features_of_images, features_of_texts
+from gift_core.torch_devices import to_device
 
 
 class UnpairedReplay:

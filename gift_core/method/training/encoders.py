@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from gift_core.clip.model import Clip
-from gift_core.computation import RandomStates, random_states, repeated_random_state
+from gift_core.torch_devices import RandomStates, random_states, repeated_random_state
 
 Encode = Callable[[Clip, torch.Tensor], torch.Tensor]  # clip.encoding.encode_images, encode_tokens
 

@@ -21,7 +21,6 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import checkpointed
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
-from gift_core.computation import own_random_numbers, seed_generators
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.method.averaging import WeightAveraging
@@ -32,6 +31,7 @@ from gift_core.method.pair_features import PairFeatures, ReplayBatch, sides_of
 from gift_core.method.replay.source import Replay
 from gift_core.method.training.encoders import EncoderStrategy, GradientCache
 from gift_core.seeds import seed_for
+from gift_core.torch_devices import own_random_numbers, seed_generators
 
 LossRow = dict[str, float]
 Sampled = tuple[TrainingBatch, ReplayBatch | None]

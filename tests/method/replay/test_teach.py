@@ -33,7 +33,7 @@ from gift_core.method.methods import build_method, load_fisher, load_replay
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import estimate_fisher
 from gift_core.method.replay.source import Replay, ReplaySource, Sampling, StepReplay, Teacher
-from gift_core.method.replay.teach import REPLAYS, teach
+from gift_core.method.replay.teach import REPLAYS, write_teacher_folder
 from gift_core.work.publishing import build_folder
 from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
@@ -88,7 +88,7 @@ class Steps:
         """Writes the teacher's folder of the step."""
         replay = self.replay(task)
         with build_folder(self.folder / task) as folder:
-            teach(self.teachers[task], replay, folder, read=replay.hashes())
+            write_teacher_folder(self.teachers[task], replay, folder, read=replay.hashes())
 
     def load(self, task: str, clip: Clip) -> Replay | None:
         replay = self.replay(task)

@@ -12,10 +12,10 @@ from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
-from gift_core.computation import random_states
 from gift_core.method.losses import LOSSES, task_loss
 from gift_core.method.pair_features import PairFeatures, ReplayBatch
 from gift_core.method.training.encoders import Encode, EncoderStrategy, GradientCache
+from gift_core.torch_devices import random_states
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.method.pair_features import LOSS_OPTIONS, loss_of, unit_rows
 

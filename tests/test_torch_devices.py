@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gift_core.computation import (
+from gift_core.errors import UserError
+from gift_core.torch_devices import (
     full_float32,
     own_random_numbers,
     require_devices,
@@ -13,7 +14,6 @@ from gift_core.computation import (
     seed_generators,
     set_up_device,
 )
-from gift_core.errors import UserError
 
 
 def test_an_unknown_or_missing_device_is_refused() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
-from gift_core.clip import task_tests
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.task_tests import choose_images, classify, encode_test_set
+from gift_core.clip.task_tests import classify
+from gift_core.clip.test_sets import TestSet, choose_images, encode_test_set
 from tests.clip.tiny import png, tiny_clip
 from tests.made import made_task
 
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> task_tests.TestSet:
-    return task_tests.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
+def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> TestSet:
+    return TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE])

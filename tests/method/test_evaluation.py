@@ -19,7 +19,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip import task_tests
 from gift_core.clip.images import decode, evaluation_transform
 from gift_core.clip.model import Clip, load_folder, save_clip
-from gift_core.clip.task_tests import ImageLimit, TestSet, choose_images
+from gift_core.clip.test_sets import ImageLimit, TestSet, choose_images
 from gift_core.computation import run_serially
 from gift_core.errors import ContractError, UserError
 from gift_core.method import classifier
