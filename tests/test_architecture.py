@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
     "gift_core/execution": 390,
-    "gift_core/generators": 880,
+    "gift_core/generators": 890,  # each module that says something has a logger
     "gift_core/interop": 940,
     "gift_core/code": 280,
     "gift_core/library": 1_420,
@@ -76,8 +76,8 @@ BUDGET = {
     "gift_core/use": 580,
     "gift_core/work": 870,
     "recipes": 840,
-    "stages": 6_250,
-    "tests": 23_120,  # with what docs/adding_a_method.md adds
+    "stages": 6_270,  # what the library logs is printed here
+    "tests": 23_150,  # with what docs/adding_a_method.md adds
 }
 
 
