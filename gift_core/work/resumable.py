@@ -113,7 +113,6 @@ class ResumableRunner:
             for unneeded in {*self.kept.glob("*.safetensors*")} - {*files}:
                 unneeded.unlink()
         filed = zip(files, computation.units, strict=True)
-        # the header is read alone, which says how long the file should be
         left = [(file, unit) for file, unit in filed if _read(file, _header) is None]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
@@ -181,7 +180,7 @@ def read_state(path: Path) -> State | None:
 
 
 def _header(file: Any) -> tuple[Any, list[str]]:
-    """The note, and the names of the tensors in their order."""
+    """The note, and the names of the tensors in their order. It fails where the file is not as long as it should be."""
     note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
     return note, names
 

@@ -22,6 +22,7 @@ from gift_core.config.experiment import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.cut_prompts import warn_of_cut
 from gift_core.generators.pipeline import load_pipeline
+from stages.stage import logged_to
 from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, make
 
 Folder = Callable[[str], str]
@@ -64,12 +65,7 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
 
 @pytest.mark.parametrize(("family", "reads"), [("stable_diffusion", 77), ("stable_diffusion_3", 256), ("flux", 512)])
 def test_prompts_that_are_cut_are_counted_and_not_printed(
-    family: str,
-    reads: int,
-    folder_of: Folder,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    family: str, reads: int, folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stable Diffusion 3 reads 256 tokens, the default of its call, and FLUX 512, with the tokenizer of T5."""
     pipeline, printed = load_pipeline(settings(folder_of(family)), CPU), StringIO()
@@ -78,8 +74,10 @@ def test_prompts_that_are_cut_are_counted_and_not_printed(
             if isinstance(handler, logging.StreamHandler):
                 monkeypatch.setattr(handler, "stream", printed)
     long = "a photo of a red snowman " * 200
-    warn_of_cut([WORDS[0], long, WORDS[1], long], pipeline.pipeline, pipeline.arguments)
-    assert caplog.messages[-1] == f"2 of 4 prompts are longer than the generator's {reads} tokens and are cut"
+    said = list[str]()
+    with logged_to(said.append):
+        warn_of_cut([WORDS[0], long, WORDS[1], long], pipeline.pipeline, pipeline.arguments)
+    assert said == [f"2 of 4 prompts are longer than the generator's {reads} tokens and are cut"]
     pipeline.generate([long], [1])
     assert "tokens" not in printed.getvalue()
 
