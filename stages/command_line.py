@@ -23,7 +23,7 @@ from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
-from .stage import SHARED, flag
+from .stage import SHARED, flag, logged_to
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -190,7 +190,7 @@ class GiftGroup(CommandGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with interruptible():
+            with interruptible(), logged_to(note):
                 return super().invoke(ctx)
         except Exception as error:
             shown = os_errors.explain(error, doing=f"gift {ctx.invoked_subcommand}") or error

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage, option
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, logged_to, open_stage, option
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -65,18 +65,18 @@ def learn(
     from gift_core.clip.model import save_clip
     from gift_core.tracking.tracked_run import describe, tracked_run
 
-    with explained(stage):
+    with logged_to(stage.say), explained(stage):  # one of several processes has not opened the stage
         clip, data, train = load_step(stage, learning_rate)
 
+    @logged_to(stage.say)
     @explained(stage)
     def train_and_save() -> None:
-        options: dict[str, Any] = {"processes": processes, "snapshot": snapshot, "say": stage.say}
         if not processes.is_first:
-            train(**options)
+            train(processes=processes, snapshot=snapshot)
             return
         described = partial(describe, provenance, stage.config.experiment)
-        with tracked_run(described, stage.layout.root, iterations=data.iterations, say=stage.say) as tracked:
-            losses = train(**options, on_iteration=tracked.log_losses)
+        with tracked_run(described, stage.layout.root, iterations=data.iterations) as tracked:
+            losses = train(processes=processes, snapshot=snapshot, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
             save_clip(clip, stage.layout.model(stage.method, stage.task), provenance, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class Stage:
         from gift_core.work.resumable import resumable_runner
 
         base, inputs = self.layout.work(self.stage, self.name), {**inputs, "precision": self.config.model.precision}
-        return resumable_runner(base, self.stage, device, inputs, say=self.say)
+        return resumable_runner(base, self.stage, device, inputs)
 
     def track(self, scores: Mapping[str, float | None], method: str, task: str) -> bool:
         """Adds scores to the tracked run of the training of a model. Returns whether the tracker still works."""
@@ -108,7 +109,7 @@ class Stage:
         from gift_core.tracking.tracked_run import describe, tracked_run
 
         folder, experiment = self.layout.model(method, task), self.config.experiment
-        with tracked_run(lambda: describe(read_provenance(folder), experiment), self.layout.root, say=self.say) as run:
+        with tracked_run(lambda: describe(read_provenance(folder), experiment), self.layout.root) as run:
             run.log_scores(scores)
         return run.tracker is not None
 
@@ -179,7 +180,7 @@ def open_stage(
         lookup(opened.config.tasks, task, "params.yaml: tasks")
     with watched() as counts:
         try:
-            with explained(opened):
+            with logged_to(opened.say), explained(opened):
                 require_checked_code(opened)
                 yield opened
         except Exception as error:
@@ -198,6 +199,25 @@ def _note(opened: Stage, measured: dict[str, Any]) -> None:
     names = {"stage": opened.stage, "method": opened.method, "task": opened.task}
     with suppress(OSError):
         write_json(opened.layout.timing(opened.stage, opened.method, opened.task), names | measured)
+
+
+@contextmanager
+def logged_to(show: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, only `show` gets what the library logs. A block inside it takes its place."""
+    logger = logging.getLogger("gift_core")
+    handlers, level = logger.handlers, logger.level
+    propagates = logger.propagate
+    printer = logging.Handler()
+    printer.emit = lambda record: show(record.getMessage())  # type: ignore[method-assign]
+    logger.handlers = [printer]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # a handler of the root would print it again
+    try:
+        yield
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)
+        logger.propagate = propagates
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompt_files import read_prompts
-        from gift_core.generators.cut_prompts import count_cut
+        from gift_core.generators.cut_prompts import warn_of_cut
         from gift_core.generators.filters import REASONS
         from gift_core.generators.synthesize import synthesize as generate_pairs
         from gift_core.provenance import environment
@@ -28,9 +28,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.phase = "loading the pipeline"
         load = partial(load_tools, stage.config.generator, stage.config.run.device)
         pipeline, filters, device = load()
-        cut, longest = count_cut(list(prompts["prompt"]), pipeline.pipeline, pipeline.arguments)
-        if cut:
-            stage.say(f"{cut} of {len(prompts)} prompts are longer than the generator's {longest} tokens and are cut")
+        warn_of_cut(list(prompts["prompt"]), pipeline.pipeline, pipeline.arguments)
         stage.phase = "generating images"
         manifest = generate_pairs(
             prompts,
@@ -41,7 +39,6 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             device=device,
             environment=environment(device),
             load_tools=load,
-            say=stage.say,
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in (manifest.rejected or {}).items())
         shards, black = len(manifest.shards), manifest.redrawn

@@ -62,7 +62,7 @@ BUDGET = {
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,
     "gift_core/execution": 430,  # with what checks the machines of a cluster
-    "gift_core/generators": 880,
+    "gift_core/generators": 890,
     "gift_core/interop": 940,
     "gift_core/code": 280,
     "gift_core/library": 1_420,
@@ -76,8 +76,8 @@ BUDGET = {
     "gift_core/use": 590,
     "gift_core/work": 870,
     "recipes": 850,  # the commands of make setup are a function, which a test calls
-    "stages": 6_300,
-    "tests": 23_160,  # with what docs/adding_a_method.md adds
+    "stages": 6_320,
+    "tests": 23_210,  # with what docs/adding_a_method.md adds
 }
 
 

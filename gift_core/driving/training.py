@@ -5,6 +5,7 @@ Batches are prefetched, a GPU does not wait until losses are read, and several p
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -27,6 +28,7 @@ from gift_core.work.resumable import keep_state, read_state
 if TYPE_CHECKING:
     from gift_core.method.training.loop import Iteration, LossRow, Sampled, TrainingRun
 
+logger = logging.getLogger(__name__)
 CHECKED_EVERY = 100  # iterations, between two comparisons of the weights of several processes
 # Seconds between two snapshots. That of ViT-B/16 has 1.8 GB, which disks take in 2 to 13 s. A shorter run writes none.
 INTERVAL = 120.0
@@ -38,15 +40,14 @@ def drive(
     *,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
     processes: Processes = ALONE,
 ) -> None:
     """Trains to the last of the run's rates, with the batches that `batches_from` yields from an iteration on.
 
     Training continues from the file `snapshot` if an interrupted run left one, to the same weights and rows as without
-    the interruption. The file is replaced every INTERVAL. `say` prints a line about it, and `on_iteration` gets the
-    rows that this call computes. Where several `processes` train together, each calls this with the same arguments,
-    and the first one writes the snapshots. UserError as in the loop, and where the weights of the processes differ.
+    the interruption. The file is replaced every INTERVAL. `on_iteration` gets the rows that this call computes. Where
+    several `processes` train together, each calls this with the same arguments, and the first one writes the snapshots.
+    UserError as in the loop, and where the weights of the processes differ.
     """
     if processes.count == 1 and torch.distributed.is_initialized():
         problem = "this process is in a group of torch.distributed, so it would decode its share of each batch alone"
@@ -55,10 +56,10 @@ def drive(
     device = run.clip.device
     total = len(run.rates)
     seed = torch.initial_seed()
-    saved = None if snapshot is None else read_state(snapshot, say)
+    saved = None if snapshot is None else read_state(snapshot)
     if saved is not None:
         _restore(run, saved)
-        say(f"continues at iteration {len(run.rows)} of {total}")
+        logger.info(f"continues at iteration {len(run.rows)} of {total}")
     done = len(run.rows)
     processes.require_equal(parameters, done)
 
@@ -72,15 +73,13 @@ def drive(
             yield batch
 
     with closing(prefetched(batches_from(done), device=device)) as batches:
-        rows = _rows(run, begun(batches), snapshot if processes.is_first else None, say, late=_late(run))
+        rows = _rows(run, begun(batches), snapshot if processes.is_first else None, late=_late(run))
         for row in progress(rows, total, "iterations", done=done):
             on_iteration(row)
     processes.require_equal(parameters, len(run.rows))
 
 
-def _rows(
-    run: TrainingRun, batches: Iterable[Sampled], snapshot: Path | None, say: Callable[[str], None], *, late: int
-) -> Iterator[LossRow]:
+def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Path | None, *, late: int) -> Iterator[LossRow]:
     """Yields the row of each iteration. The last `late` ones are read when the next is queued: a GPU always has work.
 
     Where a snapshot cannot be written, it is tried again when the next one is due. Weights that were updated after a
@@ -99,7 +98,7 @@ def _rows(
         yield from read_to(late)
         if snapshot is not None and monotonic() - kept_at >= INTERVAL and iteration.index + 1 < len(run.rates):
             yield from read_to(0)  # what is stored is checked before
-            keep_state(snapshot, _state(run), say)
+            keep_state(snapshot, _state(run))
             kept_at = monotonic()
     yield from read_to(0)
 

@@ -1,4 +1,4 @@
-"""Prompts that are longer than a pipeline reads: counted, in place of the libraries' warnings with the text of each."""
+"""Prompts that are longer than a pipeline reads: one warning, in place of the libraries' with the text of each."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+logger = logging.getLogger(__name__)
 # How the warnings of transformers and of diffusers begin.
 WARNINGS = ("Token indices sequence length is longer than", "The following part of your input was truncated")
 
 
-def count_cut(prompts: Sequence[str], pipeline: Any, arguments: Mapping[str, Any]) -> tuple[int, int]:
-    """Returns how many prompts are longer than the text encoder reads, and how many tokens it reads.
+def warn_of_cut(prompts: Sequence[str], pipeline: Any, arguments: Mapping[str, Any]) -> None:
+    """Logs how many prompts are longer than the text encoder reads, and how many tokens it reads, if there are any.
 
     `arguments` are those with which the pipeline is called. Of several encoders, as in Stable Diffusion 3, it is the
     one that reads the most.
     """
     tokenizer = longest_tokenizer(pipeline)
     if tokenizer is None:
-        return 0, 0
+        return
     longest = tokenizer.model_max_length
     of_call = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
     if of_call is not None:
         longest = min(longest, arguments.get("max_sequence_length", of_call.default))
     lengths = {prompt: len(tokenizer(prompt).input_ids) for prompt in dict.fromkeys(prompts)}
-    return sum(lengths[prompt] > longest for prompt in prompts), longest
+    cut = sum(lengths[prompt] > longest for prompt in prompts)
+    if cut:
+        logger.warning(f"{cut} of {len(prompts)} prompts are longer than the generator's {longest} tokens and are cut")
 
 
 def longest_tokenizer(pipeline: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gift_core.generators.pipeline import TextToImage
 
     Tools = tuple[TextToImage, QualityFilters | None, torch.device]
+logger = logging.getLogger(__name__)
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
 
@@ -47,7 +49,6 @@ def synthesize(
     device: torch.device,
     environment: Mapping[str, str | int] | None = None,
     load_tools: Callable[[], Tools] | None = None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
@@ -57,17 +58,18 @@ def synthesize(
     Helpers generate shards, too, where `gift run` offers some (gift_core.work.spread). They call `load_tools`, which
     returns what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever
     generates it.
-    Filters that compare images see all of them, in their order: with these there are no helpers. `say` prints a line.
+    Filters that compare images see all of them, in their order: with these there are no helpers.
     Raises UserError if an image is rejected more often than the settings allow, or if another process works in `work`.
     """
     config = text_to_image.config
     digest, shards = prompts_digest(prompts), shards_of(prompts, config.images_per_shard)
     if filters is not None and filters.compares_images:
         if len(shards) > 1 and is_offered():
-            say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
+            reason = "generator.filters.max_similarity compares each image with all before it"
+            logger.info(f"no worker helps, because {reason}")
         load_tools = None
     key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
-    with work_folder(work, key, say=say) as unfinished:
+    with work_folder(work, key) as unfinished:
         store = ShardFolder(unfinished)
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from gift_core.config.loading import parse_part
 from gift_core.datasets.captions import Captions, base_vocabulary
 from gift_core.datasets.stored_pairs import StoredPairs, read_pairs
 from gift_core.errors import UserError, did_you_mean
-from gift_core.generators.cut_prompts import count_cut
+from gift_core.generators.cut_prompts import warn_of_cut
 from gift_core.generators.filters import load_filters
 from gift_core.generators.kept_shards import ShardFolder, ShardsInMemory, ShardStore, is_complete
 from gift_core.generators.own_settings import own_settings
@@ -208,10 +207,7 @@ def _require_pipeline(pipeline: Any, settings: Mapping[str, Any]) -> None:
 def _generate(rows: pd.DataFrame, tools: Tools, store: ShardStore) -> None:
     """Generates the shards that `store` does not have."""
     text_to_image = tools[0]
-    cut, longest = count_cut(list(rows["prompt"]), text_to_image.pipeline, text_to_image.arguments)
-    if cut:
-        what = f"{cut} of {len(rows)} prompts are longer than the generator's {longest} tokens and are cut"
-        warnings.warn(what, stacklevel=3)
+    warn_of_cut(list(rows["prompt"]), text_to_image.pipeline, text_to_image.arguments)
     with progress_bar(len(rows), "generating images") as bar:
         generate(shards_of(rows, text_to_image.config.images_per_shard), tools, store, bar.update)
 

@@ -24,6 +24,7 @@ from gift_core.errors import UserError, lookup
 from gift_core.process_variables import TRACKING
 from gift_core.untrusted import leaves
 
+logger = logging.getLogger(__name__)
 NONE = "none"
 MAX_POINTS = 500  # of each loss in a run. losses.jsonl has all of them
 SEND_INTERVAL = 2.0  # seconds
@@ -182,20 +183,14 @@ def require_tracker() -> None:
 
 
 @contextmanager
-def tracked_run(
-    describe_run: Callable[[], RunDescription],
-    root: Path,
-    *,
-    iterations: int = 0,
-    say: Callable[[str], None],
-) -> Iterator[TrackedRun]:
+def tracked_run(describe_run: Callable[[], RunDescription], root: Path, *, iterations: int = 0) -> Iterator[TrackedRun]:
     """Yields the run, to log to, and closes it. Without GIFT_TRACKING it does nothing.
 
     `root` is the project's folder, where a tracker without a server writes. `iterations`: how many losses follow, none
-    for a run that only gets scores. The first failure of the tracker is a warning through `say`, and the last thing
-    that is heard of it.
+    for a run that only gets scores. The first failure of the tracker is a warning, and the last
+    thing that is heard of it.
     """
-    run = TrackedRun(say, max(1, math.ceil(iterations / MAX_POINTS)), iterations)
+    run = TrackedRun(max(1, math.ceil(iterations / MAX_POINTS)), iterations)
     complete = False
     with run.surviving():
         require_tracker()
@@ -217,7 +212,6 @@ def tracked_run(
 class TrackedRun:
     """What a stage logs to. `tracker` is None where nothing is tracked (any more)."""
 
-    say: Callable[[str], None]
     stride: int
     iterations: int
     tracker: MlflowTracker | WandbTracker | None = None
@@ -258,7 +252,7 @@ class TrackedRun:
             self.tracker = None
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             name = os.environ.get(TRACKING)
-            self.say(f"warning: tracking with {name} failed, the stage goes on without it: {reason}")
+            logger.warning(f"warning: tracking with {name} failed, the stage goes on without it: {reason}")
 
 
 def _chosen() -> str:

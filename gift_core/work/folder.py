@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from gift_core.errors import UserError
 from gift_core.untrusted import leaves, read_json_file
 from gift_core.work.publishing import write_atomically
 
+logger = logging.getLogger(__name__)
 WAIT_SECONDS = 10.0  # an owner whose parent was killed ends within this time
 KEY = ".key.json"  # marks a folder as ours, and holds the whole key
 OTHERS = 2  # folders with the work of other keys that are kept, the newest ones
@@ -39,20 +41,16 @@ class Unfinished:
 
 
 @contextmanager
-def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
+def kept_folder(base: Path, key: Key) -> Iterator[Path]:
     """Yields a folder in `base`, owned by this process, with what a former run of the same `key` left there. It stays.
 
-    The newest folders of other keys stay for a time; where this run starts over, `say` gets a line about the newest.
-    Only folders with the file KEY are ever removed. UserError if another process owns `base` for longer than
-    WAIT_SECONDS. The operating system releases the lock of a process that was killed.
+    The newest folders of other keys stay for a time. Only folders with the file KEY are ever removed. UserError if
+    another process owns `base` for longer than WAIT_SECONDS. The system releases the lock of a killed process.
     """
-    key = json.loads(json.dumps(key))  # as it is read again
     base.parent.mkdir(parents=True, exist_ok=True)
     with _owned(base, WAIT_SECONDS):
         folder = base / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         others = [work for work in unfinished_works(base) if work.folder != folder]
-        if others and not (folder / KEY).is_file():
-            say(_not_continued(others[-1], key))
         for work in others[:-OTHERS]:
             _remove(work.folder)
         with write_atomically(folder / KEY) as temporary:
@@ -61,23 +59,31 @@ def kept_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda lin
 
 
 @contextmanager
-def work_folder(base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
-    """Yields a kept_folder with what an interrupted run left there.
+def work_folder(base: Path, key: Key) -> Iterator[Path]:
+    """Yields a kept_folder with what an interrupted run left there. Warns of other work where there is nothing.
 
     When the block succeeds, the folder is removed: publish the result within the block. When it fails, a folder with
     something in it stays: check what you find in it. A KeyboardInterrupt gets an argument that says so.
     """
-    with kept_folder(base, key, say=say) as folder:
+    with kept_folder(base, key) as folder:
+        others = [work for work in unfinished_works(base) if work.folder != folder]
+        if others and is_unused(folder):
+            logger.warning(_not_continued(others[-1], json.loads(json.dumps(key))))  # as a key is read again
         try:
             yield folder
         except BaseException as error:
             with suppress(OSError):  # what failed may be this disk: the first error is the one to show
-                if not any(path.name[0] != "." for path in folder.iterdir()):
+                if is_unused(folder):
                     _remove(folder)
                 elif isinstance(error, KeyboardInterrupt):
                     error.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
             raise
         _remove(folder)
+
+
+def is_unused(folder: Path) -> bool:
+    """Returns whether no work is kept in a folder. Files whose names begin with a dot are about the work."""
+    return all(path.name[0] == "." for path in folder.iterdir())
 
 
 def unfinished_works(base: Path) -> list[Unfinished]:

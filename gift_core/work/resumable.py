@@ -8,6 +8,7 @@ are files of the same kind (gift_core.driving.training).
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 from gift_core.provenance import EDITED, environment
 from gift_core.untrusted import read_json_file
-from gift_core.work.folder import kept_folder, work_folder
+from gift_core.work.folder import is_unused, kept_folder, work_folder
 from gift_core.work.publishing import require_free_bytes, write_atomically
 from gift_core.work.spread import spread
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Filed = tuple[Path, Any]  # a unit with the file of its state
 INTERVAL = 30.0  # seconds between two writes: a shorter run writes nothing
@@ -40,7 +42,7 @@ THREADS = ".threads.json"  # in a work folder: the numbers of CPU threads of the
 
 @contextmanager
 def resumable_runner(
-    base: Path, stage: str, device: torch.device, inputs: Mapping[str, Any], *, say: Callable[[str], None]
+    base: Path, stage: str, device: torch.device, inputs: Mapping[str, Any]
 ) -> Iterator[ResumableRunner]:
     """Owns a work folder in `base`. What is in it was left by a run that would have had the same result.
 
@@ -51,18 +53,18 @@ def resumable_runner(
     """
     key = _key(stage, device, inputs)
     threads = key["environment"].pop("threads", None)
-    with work_folder(base, key, say=say) as work:
-        former = threads_of(work) if any(path.name[0] != "." for path in work.iterdir()) else []
+    with work_folder(base, key) as work:
+        former = [] if is_unused(work) else threads_of(work)
         if threads is not None and threads not in former[-1:]:
             with write_atomically(work / THREADS) as temporary:
                 temporary.write_text(json.dumps([*former, threads]), encoding="utf-8")
             if former:
-                say(
+                logger.warning(
                     f"continues with {threads} threads what ran with {former[-1]}, so the result will not have the "
                     f"same bytes as that of a run with one number of threads. To continue with {former[-1]}, stop it "
                     f"and set OMP_NUM_THREADS={former[-1]}."
                 )
-        yield ResumableRunner(work, say)
+        yield ResumableRunner(work)
 
 
 def threads_of(work: Path) -> list[int]:
@@ -90,13 +92,12 @@ def _key(stage: str, device: torch.device, inputs: Mapping[str, Any]) -> dict[st
 
 @dataclass(frozen=True)
 class ResumableRunner:
-    """Runs computations (gift_core.computation.UnitRunner) in the work folder `folder`. `say` prints a line.
+    """Runs computations (gift_core.computation.UnitRunner) in the work folder `folder`.
 
     `kept`: the folder of units with keys; those that a computation does not need are removed.
     """
 
     folder: Path
-    say: Callable[[str], None]
     kept: Path | None = None
 
     def __call__(self, computation: Computation[Any]) -> Iterator[State]:
@@ -112,10 +113,10 @@ class ResumableRunner:
             for unneeded in {*self.kept.glob("*.safetensors*")} - {*files}:
                 unneeded.unlink()
         filed = zip(files, computation.units, strict=True)
-        left = [(file, unit) for file, unit in filed if not has_state(file, self.say)]
+        left = [(file, unit) for file, unit in filed if _read(file, _header) is None]
         done = computation.total - sum(computation.rows(unit) for _, unit in left)
         if done:
-            self.say(f"{computation.noun}: continues at {done} of {computation.total}")
+            logger.info(f"{computation.noun}: continues at {done} of {computation.total}")
         unwritten = dict[Path, State]()
         due_at = monotonic() + interval
         with (
@@ -131,7 +132,7 @@ class ResumableRunner:
             for file, unit in not_helped:
                 unwritten[file] = computation.compute(unit, bar.update)
                 if monotonic() >= due_at:
-                    has_space = all(keep_state(file, state, self.say) for file, state in unwritten.items())
+                    has_space = all(keep_state(file, state) for file, state in unwritten.items())
                     due_at = monotonic() + (interval if has_space else INTERVAL)
                     if has_space:
                         unwritten = {}
@@ -158,33 +159,28 @@ def write_state(path: Path, state: State) -> None:
         save_file(on_cpu, temporary, {"note": json.dumps(state.note), "names": json.dumps(list(on_cpu))})
 
 
-def keep_state(path: Path, state: State, say: Callable[[str], None]) -> bool:
-    """Writes a state as write_state. Where that fails the work goes on: `say` gets a line. Returns whether it did."""
+def keep_state(path: Path, state: State) -> bool:
+    """Writes a state as write_state. Where that fails the work goes on, with a warning. Returns whether it did."""
     try:
         size = sum(tensor.nbytes for tensor in state.tensors.values())
         require_free_bytes(path, 2 * size, "what is kept of unfinished work")  # the result, too, is not larger
         write_state(path, state)
     except (UserError, OSError, SafetensorError) as error:
-        say(f"no work could be kept, so an interruption loses more. It is tried again: {error}")
+        logger.warning(f"no work could be kept, so an interruption loses more. It is tried again: {error}")
         return False
     return True
 
 
-def has_state(path: Path, say: Callable[[str], None]) -> bool:
-    """Returns whether the file has a whole state. Its header is read alone, which says how long the file should be."""
-    return _read(path, _header, say) is not None
-
-
-def read_state(path: Path, say: Callable[[str], None] = lambda line: None) -> State | None:
+def read_state(path: Path) -> State | None:
     """Returns the state in a file, with its tensors on the CPU; None if there is no file.
 
-    A file that cannot be read is renamed, so that the next one does not replace it, and `say` prints it.
+    A file that cannot be read is renamed, so that the next one does not replace it, with a warning.
     """
-    return _read(path, _state, say)
+    return _read(path, _state)
 
 
 def _header(file: Any) -> tuple[Any, list[str]]:
-    """The note, and the names of the tensors in their order."""
+    """The note, and the names of the tensors in their order. It fails where the file is not as long as it should be."""
     note, names = (json.loads((file.metadata() or {})[name]) for name in ("note", "names"))
     return note, names
 
@@ -195,7 +191,7 @@ def _state(file: Any) -> State:
     return State({name: file.get_tensor(name).clone() for name in names}, note)
 
 
-def _read(path: Path, take: Callable[[Any], T], say: Callable[[str], None]) -> T | None:
+def _read(path: Path, take: Callable[[Any], T]) -> T | None:
     """What `take` returns of the open file, and otherwise as in read_state."""
     if not path.is_file():
         return None
@@ -206,5 +202,5 @@ def _read(path: Path, take: Callable[[Any], T], say: Callable[[str], None]) -> T
         aside = path.with_name(f"{path.name}.not_used")
         with suppress(FileNotFoundError):  # another process of the training was faster
             path.rename(aside)
-        say(f"{aside} is not used: {error}. This part of the work starts again.")
+        logger.warning(f"{aside} is not used: {error}. This part of the work starts again.")
         return None

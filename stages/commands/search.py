@@ -14,7 +14,7 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..dvc.interruption import run_to_end
-from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, option
+from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, logged_to, option
 
 if TYPE_CHECKING:
     from gift_core.driving.searches import RateSearch
@@ -59,7 +59,7 @@ def search(
     runs = f"{plural(len(chosen), 'run')} of {plural(count, 'iteration')}"
     note(f"{runs} with {stage.method} on {task}, at the learning rates {', '.join(map(shown, chosen))}.")
     _make_inputs(stage)
-    with redirect_stdout(sys.stderr):  # the result is the table
+    with redirect_stdout(sys.stderr), logged_to(stage.say):  # the result is the table
         result = run_trials(stage, chosen)
     if as_json:
         print_json(_record(result, stage, count))

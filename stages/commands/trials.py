@@ -38,7 +38,7 @@ from gift_core.progress import progress
 from gift_core.torch_devices import require_devices, set_up_device
 
 from ..finetune import load_step
-from ..stage import Stage, explained
+from ..stage import Stage, explained, logged_to
 from ..teach import encode_replay
 
 REPLAYED = "replayed pairs"  # measured where there are no other tasks; a task's name has no space
@@ -125,13 +125,13 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
 
 def learn(processes: Processes, trial: Stage, learning_rate: float, snapshot: Path, model: Path) -> Callable[[], None]:
     """Returns what trains the trial in each of the processes. The first one saves the model."""
-    with explained(trial):
+    with logged_to(trial.say), explained(trial):
         clip, _, train = load_step(trial, learning_rate)
 
     @explained(trial)
     def train_and_save() -> None:
-        with redirect_stdout(sys.stderr):  # as in search, which a new process does not know
-            losses = train(processes=processes, snapshot=snapshot, say=trial.say)
+        with redirect_stdout(sys.stderr), logged_to(trial.say):  # as in search, which a new process does not know
+            losses = train(processes=processes, snapshot=snapshot)
         if processes.is_first:
             save_clip(clip, model, {}, losses)
 
@@ -154,7 +154,9 @@ def _open_trial(stage: Stage, work: Path) -> Stage:
         if (taught / SOURCE).is_file() and read_source(taught).read == replay.hashes():
             teacher.symlink_to(taught.absolute())
         else:
-            encode_replay(replace(trial, stage="teach"))
+            teaching = replace(trial, stage="teach")
+            with logged_to(teaching.say):
+                encode_replay(teaching)
     return trial
 
 

@@ -25,6 +25,7 @@ from gift_core.driving.processes import ALONE, Processes, run_together
 from gift_core.errors import UserError
 from gift_core.method.training import loop
 from gift_core.method.training.loop import LossRow
+from stages.stage import logged_to
 from tests.clip.tiny import CPU, tiny_clip
 from tests.driving.test_training import with_dropout
 from tests.interruption.processes import SERVER
@@ -111,8 +112,9 @@ def train_into(processes: Processes, folder: Path, stop_at: int = -1) -> Callabl
 
     def train_and_write() -> None:
         torch.manual_seed(12 + stop_at)  # processes start in different states
-        kept: dict[str, Any] = {"snapshot": folder / "training.safetensors", "say": said.append}
-        rows = train(processes, clip, **kept, on_iteration=interrupt)
+        kept: dict[str, Any] = {"snapshot": folder / "training.safetensors", "on_iteration": interrupt}
+        with logged_to(said.append):
+            rows = train(processes, clip, **kept)
         if processes.is_first:
             torch.save((rows, said, clip.model.state_dict()), folder / "result.pt")
 

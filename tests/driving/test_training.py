@@ -5,6 +5,7 @@ The tests of late reading drive on the CPU as on a GPU.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,22 +69,25 @@ RESUMED: dict[str, tuple[MethodConfig, Callable[[], Clip], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", RESUMED)
-def test_an_interrupted_training_continues_to_the_same_bytes(tmp_path: Path, case: str) -> None:
+def test_an_interrupted_training_continues_to_the_same_bytes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    caplog.set_level(logging.INFO, "gift_core")
     config, make, changes = RESUMED[case]
-    whole, path, said = make(), tmp_path / "training.safetensors", list[str]()
+    whole, path = make(), tmp_path / "training.safetensors"
     rows = train(config, whole, **changes)
 
     def stop(row: LossRow) -> None:
-        if row["iteration"] == 2 + 2 * len(said):  # `said` has a line of each run before
+        if row["iteration"] == 2 + 2 * len(caplog.messages):  # each run before has one
             raise KeyboardInterrupt
 
     for _ in range(2):  # each time a new process would build everything again
         with pytest.raises(KeyboardInterrupt):
-            train(config, make(), snapshot=path, say=said.append, on_iteration=stop, **changes)
+            train(config, make(), snapshot=path, on_iteration=stop, **changes)
     resumed = make()
     torch.manual_seed(12)  # another process would be in another state
-    assert train(config, resumed, snapshot=path, say=said.append, **changes) == rows
-    assert said == [f"continues at iteration {done} of {ITERATIONS}" for done in (2, 4)]
+    assert train(config, resumed, snapshot=path, **changes) == rows
+    assert caplog.messages == [f"continues at iteration {done} of {ITERATIONS}" for done in (2, 4)]
     require_equal(whole, resumed)
 
 

@@ -48,4 +48,4 @@ def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Resu
     helper = PretendedHelper()
     monkeypatch.setattr("gift_core.work.resumable.spread", helper.spread)
     folder.mkdir(exist_ok=True)
-    return ResumableRunner(folder, lambda line: None), helper
+    return ResumableRunner(folder), helper

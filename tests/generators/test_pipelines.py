@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.config.experiment import GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.cut_prompts import count_cut
+from gift_core.generators.cut_prompts import warn_of_cut
 from gift_core.generators.pipeline import load_pipeline
+from stages.stage import logged_to
 from tests.generators.conftest import CPU, FAMILIES, WORDS, apart, first_image, make
 
 Folder = Callable[[str], str]
@@ -73,7 +74,10 @@ def test_prompts_that_are_cut_are_counted_and_not_printed(
             if isinstance(handler, logging.StreamHandler):
                 monkeypatch.setattr(handler, "stream", printed)
     long = "a photo of a red snowman " * 200
-    assert count_cut([WORDS[0], long, WORDS[1], long], pipeline.pipeline, pipeline.arguments) == (2, reads)
+    said = list[str]()
+    with logged_to(said.append):
+        warn_of_cut([WORDS[0], long, WORDS[1], long], pipeline.pipeline, pipeline.arguments)
+    assert said == [f"2 of 4 prompts are longer than the generator's {reads} tokens and are cut"]
     pipeline.generate([long], [1])
     assert "tokens" not in printed.getvalue()
 

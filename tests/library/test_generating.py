@@ -71,6 +71,18 @@ def test_the_images_are_those_of_the_stage_in_memory_in_a_folder_and_by_a_pipeli
     assert len(finetuned(pairs=kept)) == 3
 
 
+def test_what_the_user_should_mind_is_logged_and_can_be_switched_off(
+    pipeline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = ["a photo of a red snowman " * 20]
+    for level, lines in (("WARNING", 1), ("ERROR", 0)):
+        caplog.clear()
+        caplog.set_level(level, "gift_core")
+        gift_core.generate_pairs(long, pipeline=pipeline, **SETTINGS)
+        said = [record.getMessage() for record in caplog.records if record.name.startswith("gift_core")]
+        assert said == ["1 of 1 prompts are longer than the generator's 77 tokens and are cut"] * lines
+
+
 def test_an_interrupted_call_continues_and_a_finished_folder_is_read_without_the_pipeline(
     pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,7 +223,7 @@ def test_kept_features_give_the_same_rows_and_only_what_is_new_is_encoded(
     kept.mkdir()
 
     def require_same_as_alone(step: int) -> None:
-        run = ResumableRunner(tmp_path, lambda line: None, kept)
+        run = ResumableRunner(tmp_path, kept)
         found = evaluate_step(inputs_of(models, tasks, step, CROSS_DOMAIN), run)
         counts.append(encode.call_count)
         alone = evaluate_step(inputs_of(models, tasks, step, CROSS_DOMAIN), run_serially)

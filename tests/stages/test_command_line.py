@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from gift_core.layout import guides
+from stages.command_line import note
+from stages.stage import PARAMS, logged_to, open_stage
+from stages.stage import ROOT as HERE
 from tests.clone import Clone
 from tests.datasets.folders import flat_birds
 from tests.docs.command_line import commands
@@ -75,6 +79,22 @@ def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Pat
     assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].endswith("How long it takes here: gift rehearse")
     wrong = gift("-q", "use", "mini_fool", "--json")
     assert (wrong.exit_code, wrong.stdout, wrong.stderr[:7]) == (1, "", "error: ")
+
+
+def test_what_the_library_logs_is_printed_once_as_a_line_of_the_stage_or_beside_the_result_of_a_command(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("gift_core.work.resumable")
+    with logged_to(note):
+        with open_stage("write_vocabulary", PARAMS, HERE) as stage:
+            logger.info("continues at 1 of 2")
+            stage.say("2 class names")
+        logger.warning("is not used")
+    assert caplog.messages == []
+    logger.warning("printed by whoever calls the library")
+    expected = "write_vocabulary: continues at 1 of 2\nwrite_vocabulary: 2 class names\n"
+    assert capsys.readouterr() == (expected, "is not used\n")
+    assert len(caplog.messages) == 1
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing_and_a_file_that_cannot_be_read_is_kept(

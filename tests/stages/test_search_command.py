@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from itertools import product
@@ -98,10 +99,11 @@ def test_what_a_training_says_is_not_in_the_result_also_in_a_process_of_its_own(
 ) -> None:
     row = mini_params["methods"]["finetune"]
     trial = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
-    monkeypatch.setattr(trials, "load_step", lambda *_: (None, None, lambda say, **_: say("continues at iteration 1")))
+    logger = logging.getLogger("gift_core.driving.training")
+    monkeypatch.setattr(trials, "load_step", lambda *_: (None, None, lambda **_: logger.info("continues at 1")))
     trials.learn(Processes(1, 2), trial, 1e-4, tmp_path, tmp_path)()
     printed = capsys.readouterr()
-    assert printed.out == "" and "continues at iteration 1" in printed.err
+    assert printed.out == "" and printed.err == "test@finetune: continues at 1\n"
 
 
 def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(

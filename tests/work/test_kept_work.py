@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,19 +29,19 @@ STATE = State(
 
 
 def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said: list[str] = []
     with small_disk(tmp_path / "disk", 300) as disk:
         write_state(path := disk / "state.safetensors", STATE)
         for _ in range(2):
-            assert not keep_state(path, State({"a": torch.zeros(100_000)}, {}), said.append)
+            assert not keep_state(path, State({"a": torch.zeros(100_000)}, {}))
             monkeypatch.setattr(resumable, "require_free_bytes", lambda *given: None)  # others fill it meanwhile
-        assert len(said) == 2 and said[0].startswith("no work could be kept, so an interruption loses more.")
+        assert len(caplog.messages) == 2
+        assert caplog.messages[0].startswith("no work could be kept, so an interruption loses more.")
         assert [file.name for file in disk.iterdir()] == ["state.safetensors"]
         found = read_state(path)
         assert found is not None and found.note == STATE.note
-        assert keep_state(path, State({}, {"smaller": True}), said.append)  # it is tried again
+        assert keep_state(path, State({}, {"smaller": True}))  # it is tried again
         assert (again := read_state(path)) is not None and again.note == {"smaller": True}
 
 
@@ -67,9 +67,11 @@ def numbers_of(states: Iterable[State]) -> list[float]:
 
 @pytest.mark.usefixtures("every_snapshot")
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
-def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tmp_path: Path, stop_at: int) -> None:
-    said, done, damaged = list[str](), list[int](), tmp_path / "numbers.0.safetensors"
-    run = ResumableRunner(tmp_path, said.append)
+def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stop_at: int
+) -> None:
+    done, damaged = list[int](), tmp_path / "numbers.0.safetensors"
+    run = ResumableRunner(tmp_path)
     for numbers, length in ((range(stop_at), -1), ([0], 0)):
         with pytest.raises(KeyboardInterrupt):
             numbers_of(run(computation(stop_at, done)))
@@ -78,12 +80,12 @@ def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(tm
         damaged.write_bytes(damaged.read_bytes()[:length])
     assert numbers_of(run(computation(-1, done))) == [*range(COUNT)]
     assert done == [0, *range(stop_at, COUNT)]
-    assert said[0].startswith(f"{damaged}.not_used is not used: ")
+    assert caplog.messages[0].startswith(f"{damaged}.not_used is not used: ")
 
 
 @pytest.mark.usefixtures("every_snapshot")
 def test_a_finished_unit_is_read_once_and_not_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done, run = list[int](), ResumableRunner(tmp_path, lambda line: None)
+    done, run = list[int](), ResumableRunner(tmp_path)
     numbers_of(run(computation(-1, done)))
     assert done == [*range(COUNT)]
     read = Mock(wraps=State)
@@ -112,24 +114,24 @@ def owned(base: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def interrupted(base: Path, seed: int, *, say: Callable[[str], None] = lambda line: None) -> None:
-    with suppress(RuntimeError), work_folder(base, {"inputs": {"seed": seed}}, say=say) as work:
+def interrupted(base: Path, seed: int) -> None:
+    with suppress(RuntimeError), work_folder(base, {"inputs": {"seed": seed}}) as work:
         (work / "half").write_text(str(seed))
         raise RuntimeError("interrupted")
 
 
-def test_the_newest_work_of_other_keys_stays_and_the_run_says_why_it_starts_over(tmp_path: Path) -> None:
+def test_the_newest_work_of_other_keys_stays_and_the_run_says_why_it_starts_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     base = tmp_path / "birds"
     for seed in range(5):
         interrupted(base, seed)
     assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["2", "3", "4"]
-    said: list[str] = []
-    interrupted(base, 5, say=said.append)
-    assert len(said) == 1
-    assert "starts from the beginning." in said[0]
-    assert "(inputs.seed 4, now 5)" in said[0]
-    interrupted(base, 4, say=said.append)  # goes on
-    assert len(said) == 1
+    caplog.clear()
+    interrupted(base, 5)
+    interrupted(base, 4)  # goes on
+    (said,) = caplog.messages
+    assert "starts from the beginning." in said and "(inputs.seed 4, now 5)" in said
     with work_folder(base, {"inputs": {"seed": 4}}) as work:
         assert (work / "half").read_text() == "4"
     assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["3", "5"]

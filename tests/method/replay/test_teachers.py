@@ -151,4 +151,4 @@ def test_the_unit_of_a_lost_helper_is_computed_after_the_last_one(
     monkeypatch.setattr(
         "gift_core.work.resumable.spread", lambda each, *given, **options: nullcontext(iter([*each[1:], each[0]]))
     )
-    require_same_bits(features(run=ResumableRunner(tmp_path, print)), features())
+    require_same_bits(features(run=ResumableRunner(tmp_path)), features())

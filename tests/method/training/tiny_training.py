@@ -25,7 +25,7 @@ from gift_core.method.training.loop import LossRow, learning_rates, sampled, tra
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
-DRIVEN = ("on_iteration", "snapshot", "say", "processes")  # options of driving.training.drive
+DRIVEN = ("on_iteration", "snapshot", "processes")  # options of driving.training.drive
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
