@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
-FEW_TESTED, EXAMPLE = 100, 80  # test images that tell little of the accuracy, and an accuracy in percent
+FEW_TESTED = 100  # test images, below which an accuracy is known to 10 points at best
 STAYS = "Images and results stay in data/."
 
 OF_HUB = "A data set of the Hugging Face hub, instead of --images"
@@ -200,14 +201,12 @@ def _look_at_images(
 
 
 def _few_tested(dataset: Dataset) -> Iterator[str]:
-    """Yields what an accuracy on a small test set is worth."""
-    from gift_core.method.metrics import accuracy_interval
-
+    """Yields what an accuracy on a small test set is worth: half its 95% interval, which is widest at 50%."""
     images = len(dataset.test)
-    if images < FEW_TESTED and not dataset.has_captions:
-        low, high = accuracy_interval([EXAMPLE], [images])
-        more = "" if not dataset.by_seed else " More of them: --test-fraction 0.4."
-        yield f"Only {images} test images: {EXAMPLE}% of them right may mean {low:.0f} to {high:.0f}% of all.{more}"
+    if 0 < images < FEW_TESTED and not dataset.has_captions:
+        more = " More of them: --test-fraction 0.4." if dataset.by_seed else ""
+        points = round(98 / math.sqrt(images))
+        yield f"Only {images} test images: chance moves their accuracy by up to {points} points.{more}"
 
 
 def _splits_of(name: str, config: Config, dataset: Dataset) -> Iterator[str]:

@@ -170,6 +170,6 @@ def describe(summary: Mapping[str, Any]) -> str:
         text += f" {plural(summary['follow'], 'later stage')} may follow, where the input changes."
     unknown = summary["without_time"]
     if 2 * unknown > summary["run"] + summary["follow"]:
-        return f"{text} How long they take is not known yet: {unknown} of them never ran. `gift rehearse` measures it."
+        return f"{text} How long they take is not known yet: `gift rehearse` measures it."
     more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
     return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."
