@@ -147,6 +147,8 @@ def test_gift_why_says_how_to_get_missing_outputs(finished: Clone, tmp_path: Pat
     fresh = clone_of(finished, tmp_path / "fresh")
     lock = fresh.folder / "dvc.lock"
     lock.write_text(lock.read_text(encoding="utf-8").replace("size: ", "size: 10000"))  # a megabyte or more each
+    assert "make get" not in fresh.run(sys.executable, "-m", "stages", "why")  # there is no remote
+    fresh.run(sys.executable, "-m", "dvc", "remote", "add", "--default", "shared", str(tmp_path / "shared"))
     printed = fresh.run(sys.executable, "-m", "stages", "why")
     assert "import_model would run:\n  its outputs are not here; dvc.lock records them\n" in printed
     assert "need not be made again. Pull them (" in printed and "B): make get\n" in printed and "(0.0" not in printed
