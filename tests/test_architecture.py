@@ -57,7 +57,7 @@ BUDGET = {
     "gift_core/*.py": 1_170,  # protocols.py has what nine modules had
     "gift_core/artifacts": 2_040,
     "gift_core/clip": 1_960,
-    "gift_core/config": 2_490,  # with the options that docs/adding_a_method.md adds
+    "gift_core/config": 2_560,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_370,
     "gift_core/doctor": 1_290,
     "gift_core/driving": 630,

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import json
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.editing import Document, append_method, remove_method, remove_task, set_order
+from gift_core.config.editing import append_method, remove_method, remove_task, set_order
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config, read_settings
+from gift_core.config.yaml_text import Document, text_of, values_of
 from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.layout import shipped_root
+from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
@@ -36,10 +36,20 @@ COUNTED = (("average", "every"), ("consolidation", "iterations"))
 
 @dataclass(frozen=True)
 class KnownMethod:
-    """A method of the catalogue: what it is, and its row, with ruamel.yaml's comments. Copy the row to change it."""
+    """A method of the catalogue: what it is, and the lines of each slot of its row, with comments."""
 
     about: str
-    row: Any
+    lines: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """The text of the row."""
+        return "".join(self.lines.values())
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return dict(parse_yaml(self.text))
 
 
 def read_catalogue(folder: Path, *, model: str, iterations: int) -> dict[str, KnownMethod]:
@@ -59,22 +69,25 @@ def read_catalogue(folder: Path, *, model: str, iterations: int) -> dict[str, Kn
 def catalogue_rows(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Returns the rows of the catalogue as plain data, for the experiment `params`. `folder` and errors as above."""
     known = read_catalogue(folder, model=params["model"]["name"], iterations=params["training"]["iterations"])
-    return {name: json.loads(json.dumps(method.row)) for name, method in known.items()}
+    return {name: method.row for name, method in known.items()}
 
 
 @lru_cache(maxsize=4)
 def _methods(text: str, miniature: bool, iterations: int) -> dict[str, KnownMethod]:
+    document = Document.parse(text, CATALOGUE)
     methods = {}
-    for name, row in Document.parse(text, CATALOGUE).content.items():
-        about = row.pop("about")
-        changes = row.pop("mini", {})
-        for key, value in changes.items() if miniature else ():
-            *sections, last = key.split(".")
-            reduce(operator.getitem, sections, row)[last] = value
+    for name, method in document.entries(document.root).items():
+        changes = document.find(name, "mini") if miniature else None
+        edits = []
+        for key, value in values_of(changes).items() if changes else ():
+            edits += document.replaced(document.entry(name, *key.split(".")), text_of(value))
         for section, key in COUNTED:
-            if key in (row.get(section) or {}):
-                row[section][key] = max(1, row[section][key] * iterations // ITERATIONS)
-        methods[name] = KnownMethod(about, row)
+            if number := document.find(name, section, key):
+                scaled = max(1, int(number.value) * iterations // ITERATIONS)
+                edits += document.replaced(document.entry(name, section, key), str(scaled))
+        row = Document.parse(document.edited(edits, method.start, method.end))
+        lines = {slot: lines for slot, lines in row.lines(row.find(name)).items() if slot not in ("about", "mini")}
+        methods[name] = KnownMethod(values_of(method.value)["about"].value, lines)
     return methods
 
 

@@ -9,9 +9,9 @@ of the catalogue of methods.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -22,13 +22,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gift_core.config.checks import START
-from gift_core.config.editing import Document, add_above, add_row, comment_of, is_block, on_one_line, take_above
+from gift_core.config.editing import row_text
 from gift_core.config.experiment import Config, looks_local
 from gift_core.config.loading import parse_config, parse_part, parse_settings, read_settings
 from gift_core.config.params_edit import CATALOGUE, ParamsEdit, read_catalogue
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
+from gift_core.config.yaml_text import Document, Edit, Entry, is_block, is_section, moved, text_of
 from gift_core.errors import UserError, did_you_mean, lookup
 from gift_core.layout import shipped_root
+from gift_core.untrusted import parse_yaml
 from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
@@ -166,102 +168,106 @@ def complete_text(preset: Path) -> str:
     UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
     """
     text = read_settings(preset)
-    document = Document.parse(text, preset.name)
-    overlay = document.content
-    if "base" not in overlay:
-        return document.text() if _fill_from_catalogue(document, preset) else text
-    name = str(overlay.pop("base"))
+    overlay = Document.parse(text, preset.name)
+    changes = overlay.entries(overlay.root)
+    if "base" not in changes:
+        return _with_catalogue(text, preset)
+    title = overlay.text[: changes["base"].start]
+    if slices := changes.get("class_slices"):
+        written = parse_yaml(overlay.text[slices.start : slices.end])["class_slices"]
+        sections = _expanded(parse_part(ClassSlices, written, name=preset.name, key="class_slices"))
+        overlay = Document.parse(overlay.edited([(slices.start, slices.end, sections)]), preset.name)
+        changes = overlay.entries(overlay.root)
+    name = changes.pop("base").value.value
     files = (preset.parent / f"{name}.yaml", shipped_root() / "presets" / f"{name}.yaml")
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         known = [file.stem for file in preset.parent.glob("*.yaml") if file != preset]
         raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
-    base = Document.parse(read_settings(path), path.name)
-    if "base" in base.content:
+    base = Document.parse(_with_catalogue(read_settings(path), path), path.name)
+    present = base.entries(base.root)
+    if "base" in present:
         raise UserError(f"{preset.name}: base: {path.stem} has a base itself. Name a complete preset.")
-    _fill_from_catalogue(base, path)
     # the overlay's title replaces the base's, which is the first paragraph of its opening comment
-    rest = dropwhile(lambda line: line.startswith("#") and line != "#", _opening(base.content))
-    opening = "".join(f"{line}\n" for line in [*_opening(overlay), *rest])
-    base.content.ca.comment = [None, [comment_of(opening)]]
-    if "class_slices" in overlay:
-        above = take_above(overlay, "class_slices")
-        overlay.update(_expand(overlay.pop("class_slices"), preset.name))
-        add_above(overlay, "tasks", above)
-    _merge(base.content, overlay, preset.name)
-    _fill_from_catalogue(base, preset)
-    return base.text()
+    start = next(iter(present.values())).start
+    rest = dropwhile(lambda line: line.startswith("#") and line != "#\n", base.text[:start].splitlines(keepends=True))
+    edits = [(0, start, "".join([title, *rest])), *_merged(base, present, overlay, changes, preset.name)]
+    return _with_catalogue(base.edited(edits), preset)
 
 
-def _opening(content: Any) -> list[str]:
-    """The lines of the comment above the first entry."""
-    tokens = (content.ca.comment or (None, None))[1] or ()
-    return "".join(token.value for token in tokens).splitlines()
+def _with_catalogue(text: str, preset: Path) -> str:
+    """The text with the rows of the catalogue in place of `lwf: catalogue`. UserError for an unknown name."""
+    document = Document.parse(text, preset.name)
+    methods = document.find("methods")
+    rows = document.entries(methods) if is_section(methods) else {}
+    named = {name: row for name, row in rows.items() if row.value.value == FROM_CATALOGUE}
+    if not named:
+        return text
+    model, iterations = document.find("model", "name").value, int(document.find("training", "iterations").value)
+    known = read_catalogue(preset.parent, model=model, iterations=iterations)
+    edits = []
+    for name, row in named.items():
+        method = lookup(known, name, f"{preset.name}: methods: catalogue")
+        new = row_text(name, method.text, method.about, document.comment(row)[0] - row.indent)
+        edits.append((row.start, row.end, moved(new, row.indent)))
+    return document.edited(edits)
 
 
-def _fill_from_catalogue(document: Document, preset: Path) -> bool:
-    """Puts the rows in place of `lwf: catalogue`. Returns whether there was one. UserError for an unknown name."""
-    methods = document.content.get("methods")
-    names = [name for name in methods or () if methods[name] == FROM_CATALOGUE]
-    if names:
-        model = document.content["model"]["name"]
-        iterations = document.content["training"]["iterations"]
-        known = read_catalogue(preset.parent, model=model, iterations=iterations)
-        for name in names:
-            method = lookup(known, name, f"{preset.name}: methods: catalogue")
-            add_row(methods, name, copy.deepcopy(method.row), method.about, beside=name)
-    return bool(names)
+def _merged(
+    base: Document, entries: Mapping[str, Entry], overlay: Document, changes: Mapping[str, Entry], name: str
+) -> list[Edit]:
+    """The edits of entries of the base that those of the overlay, the file `name`, ask for."""
+    edits, added = list[Edit](), ""
+    last = [*entries.values()][-1]
+    for key, new in changes.items():
+        old = entries.get(key)
+        above = overlay.text[new.above : new.start]
+        deeper = last.indent - new.indent
+        if new.value.tag == DELETE:
+            if old is None:
+                raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, entries)}")
+            edits.append((old.above, old.end, ""))
+        elif old is None:
+            lines = overlay.text[new.start : new.end]
+            added += moved(above + (lines.replace(f" {REPLACE}", "", 1) if new.value.tag == REPLACE else lines), deeper)
+        else:
+            if "#" in above:
+                blank = "\n" if base.text[old.above] == "\n" else ""
+                edits.append((old.above, old.start, blank + moved(above.lstrip("\n"), deeper)))
+            if new.value.tag != REPLACE and is_section(old.value) and is_section(new.value):
+                edits += _merged(base, base.entries(old.value), overlay, overlay.entries(new.value), name)
+            else:
+                edits.append((old.start, old.end, _replaced(base, old, overlay, new)))
+    return [*edits, (last.end, last.end, added)]
 
 
-def _merge(base: Any, overlay: Any, name: str) -> None:
-    """Changes the base as the overlay says. `name` is the overlay's file, for errors."""
-    for key, new in overlay.items():
-        above = take_above(overlay, key)
-        tag = new.tag.value if hasattr(new, "tag") else None
-        if tag == DELETE:
-            if key not in base:
-                raise UserError(f"{name}: {key}: the base has no such key to delete. {did_you_mean(key, base)}")
-            base.ca.items.pop(key, None)
-            del base[key]
-            continue
-        if "#" in above or key not in base:
-            blank = "\n" if take_above(base, key).startswith("\n") else ""
-            add_above(base, key, blank + above.lstrip("\n") if key in base else above)
-        if tag != REPLACE and _is_section(base.get(key)) and _is_section(new):
-            _merge(base[key], new, name)
-            continue
-        if tag == REPLACE:
-            delattr(new, "_yaml_tag")
-        base[key] = new
-        end_of_line = (overlay.ca.items.get(key) or [None] * 4)[2]
-        if end_of_line:
-            comments = base.ca.items.setdefault(key, [None] * 4)
-            if comments[2]:
-                end_of_line.column = max(comments[2].column, end_of_line.column)
-            comments[2] = end_of_line
+def _replaced(base: Document, old: Entry, overlay: Document, new: Entry) -> str:
+    """The lines of an entry of the base with the value of the overlay, and its comment if it has one."""
+    line, lines = base.text[old.start : old.colon], ""
+    if is_block(new.value):
+        lines = moved(overlay.text[overlay.text.index("\n", new.colon) + 1 : new.end], old.indent - new.indent)
+    elif value := overlay.text[new.colon : new.last].strip().removeprefix(REPLACE).strip():
+        line += f" {value}"
+    comments = [overlay.comment(new), base.comment(old)]
+    written = [(column, text) for column, text in comments if text]
+    if written:
+        line = f"{line:<{max(written)[0] - 1}} {written[0][1]}"
+    return f"{line}\n{lines}"
 
 
-def _is_section(value: Any) -> bool:
-    """Whether the value is a section on several lines, which is merged key by key."""
-    return isinstance(value, dict) and bool(value) and is_block(value)
-
-
-def _expand(slices: Any, name: str) -> dict[str, Any]:
-    """Returns the sections tasks and sequence that class_slices stands for."""
-    section = parse_part(ClassSlices, slices, name=name, key="class_slices")
-    counts = [section.classes_per_step] * section.steps
-    if section.base_classes:
-        counts.insert(0, section.base_classes)
-    data = {"source": "catalogue", "dataset": section.dataset, "path": f"data/0_raw/{section.dataset}"}
-    tasks = dict[str, Any]()
-    sequence = list[Any]()
-    first = 0
-    before = START
-    for count in counts:
-        task = f"{section.dataset}_{len(tasks):02d}"
-        classes = on_one_line({"order": "benchmark", "first": first, "count": count})
-        tasks[task] = {**data, "classes": classes}
+def _expanded(slices: ClassSlices) -> str:
+    """The sections tasks and sequence that class_slices stands for, in place of those of the base."""
+    counts = [slices.classes_per_step] * slices.steps
+    if slices.base_classes:
+        counts.insert(0, slices.base_classes)
+    tasks, sequence = "", list[dict[str, Any]]()
+    first, before = 0, START
+    data = text_of({"source": "catalogue", "dataset": slices.dataset, "path": f"data/0_raw/{slices.dataset}"})
+    for number, count in enumerate(counts):
+        task = f"{slices.dataset}_{number:02d}"
+        classes = f"classes: {{order: benchmark, first: {first}, count: {count}}}\n"
+        tasks += f"  {task}:\n{textwrap.indent(data + classes, '    ')}"
         sequence.append({"task": task, "after": before, "learning_rate_factor": 1.0})
         first += count
         before = task
-    return {"tasks": tasks, "sequence": sequence}
+    return f"tasks: {REPLACE}\n{tasks}sequence: {REPLACE}\n{text_of(sequence)}"

@@ -63,7 +63,7 @@ def add(text: str, name: str) -> str:
 
 
 def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
-    assert add(f"{PARAMS}...\n", "new") == add(PARAMS, "new")  # the end of a document
+    assert add(f"{PARAMS}...\n", "new") == f"{add(PARAMS, 'new')}...\n"  # the end of a document
     assert add(PARAMS, "new") == PARAMS.replace(
         "    path: z   # as it is\n",
         "    path: z   # as it is\n"
@@ -95,15 +95,16 @@ def test_a_method_is_copied_with_one_comment_of_its_own_and_those_of_the_base_th
     added = append_method(params, "b", "a", ["slot.weight=2", "slot.kind=y"], {})
     assert added == params.replace("[a]", "[a, b]") + (
         "  b:                         # a with slot.weight=2, slot.kind=y\n"
-        "    rate: 1.0   # searched\n    slot:\n      kind: y\n      rows:\n      - 1\n      weight: 2\n"
+        "    rate: 1.0   # searched\n    slot:\n      kind: y\n      rows: [1]\n      weight: 2\n"
     )
 
 
-def test_sections_in_brackets_are_written_on_lines() -> None:
+def test_sections_in_brackets_stay_in_brackets() -> None:
     add("tasks: {a: {path: x}}\nsequence: [{task: a}]\n", "birds")
-    assert append_method("run: {methods: [a]}\nmethods: {a: {}}\n", "x", "a", [], {}).startswith(
-        "run: {methods: [a, x]}\nmethods:\n  a: {}\n  x: {}"
-    )
+    text = "run: {methods: [a]}   # one\nmethods: {a: {y: 1}}\n"
+    added = append_method(text, "x", "a", [], {})
+    assert added == "run: {methods: [a, x]}   # one\nmethods: {a: {y: 1}, x: {y: 1}}\n"
+    assert remove_method(added, "x") == text
 
 
 @pytest.mark.parametrize("preset", ["mini", "bring_your_own", "cil_cifar100_10", "laptop", "mtil_few_shot"])
@@ -122,7 +123,7 @@ def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before(
     assert remove_task(PARAMS.replace("\n", "\r\n"), "birds") == expected
     removed = remove_task(PARAMS, "letters")
     assert "tasks:   # the data\n  # glyphs\n    # commented out: 5\n  birds: {path: y}\n" in removed
-    assert "sequence:\n# then\n- {task: birds, after: ../pretrained} # in one line\n" in removed
+    assert "sequence:\n# then\n- {task: birds, after: ../pretrained}   # in one line\n" in removed
     more = append_task(PARAMS, "more", ROW, learning_rate_factor=1.0)
     without_step = more[: more.index("- task: more")] + more[more.index("run:") :]
     assert remove_task(without_step, "more") == PARAMS
@@ -151,7 +152,7 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
     for name in ("12", "letters", "birds"):
         text = remove_task(text, name)
     assert yaml.safe_load(text) | {"tasks": {}, "sequence": []} == yaml.safe_load(text)
-    assert "tasks: {} # the data\n" in text and "\nsequence: []\n" in text
+    assert "tasks: {}   # the data\n" in text and "\nsequence: []\n" in text
     again = yaml.safe_load(append_task(text, "birds", ROW, learning_rate_factor=1.0))
     assert (list(again["tasks"]), again["sequence"][0]["after"]) == (["birds"], "../pretrained")
 

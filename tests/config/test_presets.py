@@ -72,7 +72,7 @@ def test_an_empty_overlay_is_its_base_under_its_title_and_no_params_file(complet
     ("changes", "before", "after"),
     [
         ("size: 64   # more pixels", "size: 32           # pixels", "size: 64           # more pixels"),
-        ("order:\n  - c", "- a\n- b   # last\n", "- c\n"),
+        ("order:\n  - c", "- a\n- b   # last\n", "  - c\n"),
         ("methods:\n  gift:\n    rate: 1.0", "    rate: 5.0e-4   # faster", "    rate: 1.0      # faster"),
         ("methods:\n  gift:\n    losses: {}", "losses:\n      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "losses: {}\n"),
         ("methods:\n  gift:\n    losses: !replace\n      align: {weight: 1.0}", "      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "      align: {weight: 1.0}\n"),
