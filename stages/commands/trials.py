@@ -5,6 +5,7 @@ What they write is in a work folder. DVC sees none of them, and no test image is
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from gift_core.artifacts.contract import read, sha256_of, write_json
+from gift_core.artifacts.contract import parse, sha256_of
 from gift_core.artifacts.model_folder import hashes_below, model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
@@ -24,6 +25,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.clip.test_sets import TestSet
 from gift_core.code.own_files import own_files
+from gift_core.computation import State
 from gift_core.config.checks import check_lengths
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import READ_BY
@@ -36,6 +38,7 @@ from gift_core.layout import Layout
 from gift_core.method.replay.teach import replay_of
 from gift_core.progress import progress
 from gift_core.torch_devices import require_devices, set_up_device
+from gift_core.work.resumable import read_state, write_state
 
 from ..finetune import load_step
 from ..stage import Stage, explained, logged_to
@@ -105,16 +108,18 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         trials = list[Trial]()
         failed = dict[float, str]()
         for rate in progress(rates, len(rates), "rates"):
-            done, snapshot = work / f"rate-{rate!r}.json", work / f"rate-{rate!r}.safetensors"
+            finished, snapshot = work / f"rate-{rate!r}.safetensors", work / f"rate-{rate!r}.training.safetensors"
             model = work / "model"
             try:
-                if not done.is_file():
+                state = read_state(finished)
+                if state is None:
                     begun = time.monotonic()
                     run_together(config.training.processes, device, learn, (trial, rate, snapshot, model))
                     seconds = round(time.monotonic() - begun, 1)
                     snapshot.unlink(missing_ok=True)
-                    write_json(done, asdict(Trial(rate, scores(model), seconds)))
-                trials.append(read(Trial, done, "search"))
+                    state = State({}, asdict(Trial(rate, scores(model), seconds)))
+                    write_state(finished, state)
+                trials.append(parse(Trial, json.dumps(state.note), finished, "search"))
             except UserError as error:  # such as losses that are not finite
                 failed[rate] = str(error)
         if not trials:
