@@ -23,7 +23,8 @@ from gift_core.quantities import byte_size
 from gift_core.work import os_errors
 
 from .dvc.interruption import interruptible
-from .stage import SHARED, flag, logged_to
+from .options import SHARED, flag
+from .stage import logged_to
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gift_core.layout import WATCHED
 
-from .stage import PARAMS, ROOT, Params, Root, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 
-from .stage import PARAMS, ROOT, Params, Root, Stage, Task, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root, Task
+from .stage import Stage
 
 if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset

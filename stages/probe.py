@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .evaluate import encoding_settings, hashes_of_inputs
-from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root, Task
 
 
 def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

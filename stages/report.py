@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root, params_of
 from .retired import retire
-from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
+from .stage import Stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gift_core.quantities import first_names
 
-from .stage import PARAMS, Stage
+from .options import PARAMS
+from .stage import Stage
 
 SHOWN_NAMES = 6
 

@@ -1,20 +1,19 @@
-"""What the commands of all stages share: options, configuration, clear errors, and a note of their run time."""
+"""One run of a stage: what it runs for, what it says, and clear errors."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gift_core.errors import lookup
 from gift_core.layout import Layout
-from gift_core.measuring import loop_notes, peak_memory
-from gift_core.progress import is_quiet, seconds, watched
+from gift_core.progress import is_quiet
 from gift_core.work import os_errors
 
 if TYPE_CHECKING:
@@ -23,46 +22,6 @@ if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig
     from gift_core.config.method_options import MethodConfig
     from gift_core.work.resumable import ResumableRunner
-
-
-SHARED = "Project and output"  # the panel of options that many commands have
-
-
-def option(metavar: str, help: str, *names: str, default: Any = None, panel: str | None = None, **more: Any) -> Any:
-    """Returns an option with a value, as the default of a parameter.
-
-    `default` is `...` for one that has to be given, and inside an annotation. Without `names` its name is that of the
-    parameter.
-    """
-    return typer.Option(default, *names, metavar=metavar, help=help, rich_help_panel=panel, **more)
-
-
-def flag(name: str, help: str, *names: str, panel: str | None = None) -> Any:
-    """Returns an option without a value, as the default value of a parameter."""
-    return typer.Option(False, name, *names, help=help, rich_help_panel=panel)
-
-
-def argument(metavar: str, help: str, *, default: Any = ..., **more: Any) -> Any:
-    """Returns an argument, as the default value of a parameter, or without a default in its annotation."""
-    return typer.Argument(default, metavar=metavar, help=help, **more)
-
-
-Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
-Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]
-ShippedMethod = Annotated[
-    str | None,
-    option(
-        "METHOD", "The method, if run.methods has several besides references such as finetune and joint.", default=...
-    ),
-]
-Params = Annotated[Path, option("FILE", "The experiment to read.", panel=SHARED, default=...)]
-
-
-PROJECT = "The project: the folder with data/ and reports/."
-Root = Annotated[Path, option("FOLDER", PROJECT, exists=True, file_okay=False, panel=SHARED, default=...)]
-PARAMS = Path("params.yaml")
-ROOT = Path()
-MOST = 10_000_000  # of a whole number in an option, as in params.yaml
 
 
 @dataclass
@@ -139,66 +98,6 @@ class Stage:
         """The folder of the model from which the method starts to learn the task."""
         previous = self.layout.model(self.method, self.step.after)
         return {"previous": previous, "pretrained": self.layout.pretrained()}[self.row.start]
-
-
-def params_of(params: Path, root: Path) -> Path:
-    """Returns the params file of a command: that of the project in `root`, unless --params names another one."""
-    return root / PARAMS if params == PARAMS else params
-
-
-def require_params(params: Path) -> None:
-    """Raises UserError unless the params file exists and can be read."""
-    from gift_core.config.loading import read_settings
-
-    read_settings(params)
-
-
-@contextmanager
-def open_stage(
-    stage: str, params: Path, root: Path, *, method: str | None = None, task: str | None = None
-) -> Iterator[Stage]:
-    """Reads the experiment, checks names and inputs, yields the stage, and writes what it measured to .gift/timings.
-
-    Under DVC, it also refuses code that is not what `check` saw, and settings that changed meanwhile: DVC would record
-    the result as that of the other ones.
-
-    Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
-    says what to change (gift_core.work.os_errors). Commands import slow modules inside the block, so that a wrong name
-    is reported at once.
-    """
-    from gift_core.config.loading import parse_config, read_settings
-
-    from .dvc.guards import require_checked_code, require_same_settings
-
-    started = seconds()
-    params = params_of(params, root)
-    settings = read_settings(params)
-    opened = Stage(stage, parse_config(settings, params.name), Layout(root), method or "", task or "")
-    if method is not None:
-        lookup(opened.config.methods, method, "params.yaml: methods")
-    if task is not None:
-        lookup(opened.config.tasks, task, "params.yaml: tasks")
-    with watched() as counts:
-        try:
-            with logged_to(opened.say), explained(opened):
-                require_checked_code(opened)
-                yield opened
-        except Exception as error:
-            if opened.config.rehearsal is not None:  # `gift rehearse` says what failed
-                _note(opened, {"error": str(error) or type(error).__name__})
-            raise
-    require_same_settings(opened, params, settings.encode())
-    took = round(seconds() - started, 2)
-    _note(opened, {"seconds": took, "loops": loop_notes(counts), "peak_bytes": peak_memory(), **opened.noted})
-
-
-def _note(opened: Stage, measured: dict[str, Any]) -> None:
-    """Writes what the stage measured of itself. A stage that has finished does not fail because of it."""
-    from gift_core.artifacts.contract import write_json
-
-    names = {"stage": opened.stage, "method": opened.method, "task": opened.task}
-    with suppress(OSError):
-        write_json(opened.layout.timing(opened.stage, opened.method, opened.task), names | measured)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root, Task
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import GeneratorConfig

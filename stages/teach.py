@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Method, Params, Root, Task
+from .stage import Stage
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gift_core.quantities import first_names, plural
 
-from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root, Task
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .stage import PARAMS, ROOT, Params, Root, open_stage
+from .open_stage import open_stage
+from .options import PARAMS, ROOT, Params, Root
 
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -22,7 +22,7 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
 from ..dvc.interruption import run_to_end
-from ..stage import PARAMS, Params, argument, flag, option
+from ..options import PARAMS, Params, argument, flag, option
 from .models import store_alpha_curves
 from .show import PaperFormat
 

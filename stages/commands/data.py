@@ -11,7 +11,7 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 
 from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_json, print_table
-from ..stage import PARAMS, ROOT, Params, Root, argument, flag, params_of
+from ..options import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB", "folder")

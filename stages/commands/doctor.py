@@ -15,7 +15,7 @@ from gift_core.quantities import byte_size, duration
 from gift_core.stage_facts import STAGES
 
 from ..command_line import AsJson, hint, name_guides, print_json
-from ..stage import PARAMS, ROOT, Root, flag, option, require_params
+from ..options import PARAMS, ROOT, Root, flag, option, require_params
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding

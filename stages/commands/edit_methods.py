@@ -10,7 +10,7 @@ import typer
 from gift_core.work.publishing import write_atomically
 
 from ..command_line import AsJson, DryRun, carry_out, hint, next_step, print_json
-from ..stage import PARAMS, ROOT, Params, Root, argument, option, params_of
+from ..options import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_params import STAYS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from gift_core.layout import Layout
 from gift_core.quantities import first_names, plural
 
 from ..command_line import AsJson, DryRun, carry_out, next_step, note
-from ..stage import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
+from ..options import PARAMS, ROOT, Params, Root, argument, flag, option, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config

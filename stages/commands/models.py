@@ -26,7 +26,8 @@ from ..command_line import (
     print_table,
     require_new,
 )
-from ..stage import PARAMS, ROOT, Method, Params, Root, Stage, argument, explained, flag, option, params_of
+from ..options import PARAMS, ROOT, Method, Params, Root, argument, flag, option, params_of
+from ..stage import Stage, explained
 
 if TYPE_CHECKING:
     from gift_core.driving.searches import AlphaSearch

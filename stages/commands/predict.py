@@ -14,7 +14,7 @@ from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table
-from ..stage import MOST, ROOT, Root, argument, flag, option
+from ..options import MOST, ROOT, Root, argument, flag, option
 from .models import Model, Pretrained
 
 if TYPE_CHECKING:

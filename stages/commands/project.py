@@ -17,7 +17,7 @@ from gift_core.layout import guides, shipped_root
 from gift_core.quantities import plural
 
 from ..command_line import AsJson, DryRun, carry_out, hint, print_json
-from ..stage import ROOT, Root, argument, flag, option
+from ..options import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
     from gift_core.config.presets import Summary

@@ -14,7 +14,7 @@ from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration, plural
 
 from ..command_line import PLAIN, AsJson, hint, name_guides, print_json, print_table
-from ..stage import PARAMS, option
+from ..options import PARAMS, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config

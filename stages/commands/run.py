@@ -8,7 +8,7 @@ from pathlib import Path
 from gift_core.errors import UserError
 
 from ..command_line import note
-from ..stage import MOST, PARAMS, argument, flag, option
+from ..options import MOST, PARAMS, argument, flag, option
 
 LOGS = Path(".gift", "logs")
 

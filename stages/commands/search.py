@@ -14,7 +14,8 @@ from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
 from ..dvc.interruption import run_to_end
-from ..stage import MOST, PARAMS, ROOT, Root, ShippedMethod, Stage, Task, logged_to, option
+from ..options import MOST, PARAMS, ROOT, Root, ShippedMethod, Task, option
+from ..stage import Stage, logged_to
 
 if TYPE_CHECKING:
     from gift_core.driving.searches import RateSearch

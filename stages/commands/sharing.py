@@ -17,7 +17,7 @@ from gift_core.quantities import first_names
 from gift_core.stage_facts import facts_of
 
 from ..command_line import AsJson, GiftCommand, hint, name_guides, note, print_files, print_json, require_new
-from ..stage import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_params
+from ..options import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_params
 
 NO, BAD_INPUT = 1, 2
 hub = typer.Typer(

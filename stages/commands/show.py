@@ -17,7 +17,7 @@ from gift_core.protocols import PROTOCOLS
 from gift_core.quantities import duration, first_names, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
-from ..stage import PARAMS, ROOT, Root, argument, flag, option
+from ..options import PARAMS, ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 
 from ..command_line import AsJson, hint, note, print_json
-from ..stage import PARAMS, ROOT, Params, Root, flag, params_of
+from ..options import PARAMS, ROOT, Params, Root, flag, params_of
 
 if TYPE_CHECKING:
     from gift_core.artifacts.verification import Check

@@ -17,7 +17,7 @@ from gift_core.untrusted import leaves
 from ..check import describe_edits
 from ..code_files import code_files
 from ..command_line import AsJson, print_json
-from ..stage import PARAMS, argument
+from ..options import PARAMS, argument
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config

@@ -22,7 +22,8 @@ from gift_core.process_variables import DVC_STAGE
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
 from ..code_files import code_file, content_of
-from ..stage import PARAMS, Stage
+from ..options import PARAMS
+from ..stage import Stage
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip

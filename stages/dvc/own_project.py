@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..stage import PARAMS
+from ..options import PARAMS
 from .store import dvc_errors
 
 if TYPE_CHECKING:
