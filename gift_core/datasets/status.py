@@ -5,6 +5,7 @@ N: images. D: numbers of a thumbnail.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 from gift_core.work.overlap import in_order
 
+FEW_TESTED = 100  # test images, below which an accuracy is known to 10 points at best
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
@@ -105,6 +107,14 @@ def open_raw(raw: RawData, config: Config, root: Path) -> Inventory:
     except UserError as error:
         return Inventory("wrong" if raw.path.exists() else "missing", (str(error),))
     return Inventory("complete", (), dataset)
+
+
+def few_tested(dataset: Dataset) -> str:
+    """Returns what an accuracy on few test images is worth, or nothing: half its 95% interval, widest at 50%."""
+    images = len(dataset.test)
+    if dataset.has_captions or not 0 < images < FEW_TESTED:
+        return ""
+    return f"Only {images} test images: chance moves their accuracy by up to {round(98 / math.sqrt(images))} points"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def summarize(findings: Sequence[Finding]) -> tuple[str, str]:
     """
     problems = [finding for finding in findings if finding.mark == "fail"]
     warnings = [finding for finding in findings if finding.mark == "warn"]
-    ok = len(findings) - len(problems) - len(warnings)
+    ok = sum(finding.mark == "ok" for finding in findings)  # what is only information counts as nothing
     counts = f"{plural(len(problems), 'problem')}, {plural(len(warnings), 'warning')}, {ok} ok"
     first = next(iter([*problems, *warnings]), None)
     return counts, f"{first.subject}: {first.sentence}" if first else ""

@@ -13,7 +13,7 @@ from gift_core.config.experiment import looks_local
 from gift_core.config.own_code import files_of, own_code, require_own_code
 from gift_core.config.replay_options import ReferenceReplayConfig
 from gift_core.datasets.image_captions import captioned_images
-from gift_core.datasets.status import RawData, data_in_use, open_raw
+from gift_core.datasets.status import RawData, data_in_use, few_tested, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError
@@ -265,6 +265,8 @@ def check_data(project: Project) -> Iterator[Finding]:
         if suffices and raw.row is None:
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
+            if few := few_tested(dataset):
+                yield Finding(subject, "warn", few, "Add photos, or raise test_fraction of the task.")
 
 
 def check_reference(project: Project) -> Iterator[Finding]:

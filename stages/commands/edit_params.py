@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 5
-FEW_TESTED = 100  # test images, below which an accuracy is known to 10 points at best
 STAYS = "Images and results stay in data/."
 
 OF_HUB = "A data set of the Hugging Face hub, instead of --images"
@@ -163,7 +161,7 @@ def _look_at_images(
 
     With `check` every image is decoded.
     """
-    from gift_core.datasets.status import ImageFindings, check_images
+    from gift_core.datasets.status import ImageFindings, check_images, few_tested
     from gift_core.mini.miniature import miniature_of
 
     findings = check_images(dataset, name) if check else ImageFindings(0)
@@ -175,7 +173,8 @@ def _look_at_images(
     classes = {title: {"train": train[label], "test": test[label]} for label, title in dataset.classes.items()}
     miniature = miniature_of(edit.config)  # the doctor and the report say it always
     warnings = [miniature.warning] if miniature.other_tasks == (name,) else []
-    warnings += _few_tested(dataset)
+    if few := few_tested(dataset):
+        warnings.append(f"{few}.{' More of them: --test-fraction 0.4.' if dataset.by_seed else ''}")
     splits = list(_splits_of(name, edit.config, dataset))
     record: dict[str, Any] = {
         **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
@@ -198,15 +197,6 @@ def _look_at_images(
     left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
     lines += [f"  {line}" for line in (*splits, *dataset.notes, *left_out, *findings.lines())]
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
-
-
-def _few_tested(dataset: Dataset) -> Iterator[str]:
-    """Yields what an accuracy on a small test set is worth: half its 95% interval, which is widest at 50%."""
-    images = len(dataset.test)
-    if 0 < images < FEW_TESTED and not dataset.has_captions:
-        more = " More of them: --test-fraction 0.4." if dataset.by_seed else ""
-        points = round(98 / math.sqrt(images))
-        yield f"Only {images} test images: chance moves their accuracy by up to {points} points.{more}"
 
 
 def _splits_of(name: str, config: Config, dataset: Dataset) -> Iterator[str]:

@@ -68,10 +68,12 @@ def test_an_empty_folder_is_a_fail_and_images_are_counted_and_what_is_left_out_i
         picture(folder / f"class_{number % 3}" / f"{number}.png", (40 * (number % 3), 10 * number, 0))
     (folder / "notes.txt").touch()
     assert list(check_data(replace(project, quick=True))) == []
-    counted, note = check_data(project)
+    counted, note, few = check_data(project)
     assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
     assert (note.mark, note.found) == ("warn", "1 file left out: notes.txt.")
-    assert summarize([counted, note]) == ("0 problems, 1 warning, 1 ok", f"data my_task: {note.sentence}")
+    assert (few.mark, few.found) == ("warn", "Only 3 test images: chance moves their accuracy by up to 57 points")
+    known = replace(counted, mark="info")  # counts as nothing
+    assert summarize([counted, known, note]) == ("0 problems, 1 warning, 1 ok", f"data my_task: {note.sentence}")
 
 
 COMMIT = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
