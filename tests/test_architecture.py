@@ -51,33 +51,33 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted((ROOT / "gift_core").rglob("*.py"))
 TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
-# The most lines of each package. Who raises a number says why in the commit.
+# The most lines of each package, to the hundred. Who raises a number says why in the commit.
 BUDGET = {
-    "benchmarks": 3_090,
-    "gift_core/*.py": 1_170,  # protocols.py has what nine modules had
-    "gift_core/artifacts": 2_040,
-    "gift_core/clip": 1_960,
-    "gift_core/config": 2_560,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_370,
-    "gift_core/doctor": 1_290,
-    "gift_core/driving": 630,
-    "gift_core/execution": 430,  # with what checks the machines of a cluster
-    "gift_core/generators": 890,
-    "gift_core/interop": 940,
-    "gift_core/code": 280,
-    "gift_core/library": 1_420,
-    "gift_core/method": 3_420,  # an hour of reading, and what docs/adding_a_method.md adds
+    "benchmarks": 3_100,
+    "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
+    "gift_core/artifacts": 2_100,
+    "gift_core/clip": 2_000,
+    "gift_core/config": 2_600,  # with the options that docs/adding_a_method.md adds
+    "gift_core/datasets": 3_400,
+    "gift_core/doctor": 1_300,
+    "gift_core/driving": 700,
+    "gift_core/execution": 500,  # with what checks the machines of a cluster
+    "gift_core/generators": 900,
+    "gift_core/interop": 1_000,
+    "gift_core/code": 300,
+    "gift_core/library": 1_500,
+    "gift_core/method": 3_500,  # an hour of reading, and what docs/adding_a_method.md adds
     "gift_core/mini": 600,
-    "gift_core/new_project": 130,
-    "gift_core/published": 80,
+    "gift_core/new_project": 200,
+    "gift_core/published": 100,
     "gift_core/report": 3_400,
-    "gift_core/team": 560,
-    "gift_core/tracking": 270,
-    "gift_core/use": 590,
-    "gift_core/work": 870,
-    "recipes": 850,  # the commands of make setup are a function, which a test calls
-    "stages": 6_370,
-    "tests": 23_210,  # with what docs/adding_a_method.md adds
+    "gift_core/team": 600,
+    "gift_core/tracking": 300,
+    "gift_core/use": 600,
+    "gift_core/work": 900,
+    "recipes": 900,  # the commands of make setup are a function, which a test calls
+    "stages": 6_400,
+    "tests": 23_300,  # with what docs/adding_a_method.md adds
 }
 
 
