@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.experiment import Experiment, choose_methods, default_workers, read_experiment, set_order
 from benchmarks.variants import Variant, read_variants
 from gift_core.errors import GiftError, lookup
+from gift_core.protocols import PROTOCOLS
 
 SEEDS = (1, 2, 3)  # of a comparison
 
@@ -21,8 +22,7 @@ def parser_of(doc: str | None, *, seeds: tuple[int, ...], work: str, out: str) -
     parser.add_argument("--variants", type=Path, help="a file of variants of methods (see benchmarks/variants.py)")
     parser.add_argument("--methods", nargs="+", help="methods of the preset and variants (default: all)")
     parser.add_argument("--order", nargs="+", metavar="TASK", help="the tasks of the preset in another order")
-    protocols = ("task_incremental", "class_incremental", "cross_domain")
-    parser.add_argument("--protocol", choices=protocols, help="of the tests (default: as in the preset)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="of the tests (default: as in the preset)")
     parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
     parser.add_argument(
         "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"

@@ -103,7 +103,8 @@ def named_files(stage: str, method: str, config: Config) -> list[str]:
         if generator.filters:
             names += [generator.filters.scorer.name, generator.filters.scorer.pretrained]
     elif stage == "teach":
-        names = [getattr(config.methods[method].replay, "folder", None)]
+        replay = config.methods[method].replay
+        names = [getattr(replay, key) for key in replay.watched]
     return [name for name in names if name]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gift_core.config.experiment import Config, check_generator, check_watched
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.replay_options import ReferenceReplayConfig, TaughtReplay
+from gift_core.config.replay_options import TaughtReplay
 from gift_core.config.tasks import check_tasks, has_captions
 from gift_core.errors import UserError, did_you_mean
 
@@ -121,8 +121,8 @@ def _check_replay(key: str, method: MethodConfig) -> Findings:
     if isinstance(replay, TaughtReplay) and (replay.teacher == "mix") != (replay.teacher_alpha is not None):
         problem = "is set for teacher: mix, and only for it"
         yield f"{key}.replay.teacher_alpha", f"{problem}. Write teacher: mix and teacher_alpha: 0.5, or neither."
-    if isinstance(replay, ReferenceReplayConfig):
-        yield from check_watched(f"{key}.replay.folder", replay.folder, REFERENCES)
+    for name in replay.watched:
+        yield from check_watched(f"{key}.replay.{name}", getattr(replay, name), REFERENCES)
 
 
 def _check_learning(key: str, method: MethodConfig) -> Findings:

@@ -11,8 +11,10 @@ from gift_core.config.section import MAX_NAMES, Alpha, Count, Section, Text
 
 
 class ReplayOptions(Section):
-    """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
+    """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts;
+    `watched`: its keys that name a file or a folder in data/0_raw/reference, an edit of which trains again."""
 
+    watched: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     pairs: ClassVar[bool] = False
 
@@ -77,6 +79,7 @@ class SyntheticReplayConfig(PairedReplay):
 class ReferenceReplayConfig(PairedReplay):
     """A folder of images. Each has a text file of the same name with its caption."""
 
+    watched: ClassVar[tuple[str, ...]] = ("folder",)
     images: Literal["reference"]
     folder: Text
 

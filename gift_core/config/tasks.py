@@ -78,7 +78,8 @@ HubSplits = Annotated[dict[Literal["train", "test", "validation"], Text], Field(
 class Asked:
     """How `gift add-task` asks for a key of a row: the option `name`, if it is not the key, and its text.
 
-    `new` is the value that a new row has without the option, `type` what Python reads of the command line.
+    `new` is the value that a new row has without the option, `type` what Python reads of the command line. A `metavar`
+    FILE is a file in the folder of the images.
     """
 
     metavar: str

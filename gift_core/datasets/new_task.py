@@ -50,7 +50,8 @@ def new_row(images: Path, given: Mapping[str, Any], *, captions: bool) -> dict[s
         if source == "table":
             defaults["caption_column"] = "caption"
     row: dict[str, Any] = {key: defaults.get(key) if value is None else value for key, value in given.items()}
-    for key in ("table", "class_names"):  # a file may be given relative to `images` or to the working folder
+    files = [key for key, asked in asked_of(rows[source]).items() if asked.metavar == "FILE"]
+    for key in files:  # it may be given relative to `images` or to the working folder
         file = Path(row[key] or "")
         if file.is_file() and (file.is_absolute() or not (images / file).exists()):
             row[key] = Path(os.path.relpath(file.absolute(), images.absolute())).as_posix()

@@ -96,7 +96,7 @@ def _require_same(folder: Path, stored: Mapping[str, Any], asked: Mapping[str, A
     if stored.get("prompts") != asked["prompts"]:
         raise UserError(f"folder: {folder} has the images of other prompts. Pass those prompts, or name a new folder.")
     old, new = dict(leaves(stored.get("generator"))), dict(leaves(asked["generator"]))
-    for name in new:
-        if old.get(name) != new[name]:
-            problem = f"{folder} has images with {name}={old.get(name)!r}, and {new[name]!r} is asked for"
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            problem = f"{folder} has images with {name}={old.get(name)!r}, and {new.get(name)!r} is asked for"
             raise UserError(f"folder: {problem}. Pass that value, or name a new folder.")

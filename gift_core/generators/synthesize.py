@@ -89,8 +89,13 @@ def synthesize(
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
-    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
+    """Returns the settings that decide what the images look like. The batch size does: it changes the rounding.
+
+    An optional key that is left out is not among them, so a new one changes nothing.
+    """
+    settings = config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
+    required = {name for name, field in type(config).model_fields.items() if field.is_required()}
+    return {name: value for name, value in settings.items() if value is not None or name in required}
 
 
 def shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:

@@ -157,8 +157,9 @@ class WandbTracker:
         self.run.finish(exit_code=0 if complete else 1)
 
 
+Tracker = MlflowTracker | WandbTracker
 # By the value of GIFT_TRACKING, which is also the name of the package and of the extra.
-TRACKERS: Mapping[str, Callable[[Path], MlflowTracker | WandbTracker]] = {
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
     "mlflow": MlflowTracker,
     "wandb": WandbTracker,
 }
@@ -214,7 +215,7 @@ class TrackedRun:
 
     stride: int
     iterations: int
-    tracker: MlflowTracker | WandbTracker | None = None
+    tracker: Tracker | None = None
     _waiting: list[Point] = field(default_factory=list)
     _sent_at: float = field(default_factory=lambda: time.monotonic())
 

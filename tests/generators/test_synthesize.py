@@ -165,3 +165,12 @@ def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
     assert identity(filtered)["filters"]["min_clip_score"] == 0.2
     assert identity(CONFIG)["filters"] is None
     assert identity(CONFIG) != identity(CONFIG.model_copy(update={"batch_size": 3}))
+
+
+def test_an_optional_key_counts_where_it_is_set() -> None:
+    class Later(GeneratorConfig):
+        eta: float | None = None
+
+    settings = CONFIG.model_dump()
+    assert identity(Later(**settings)) == identity(CONFIG)
+    assert identity(Later(**settings, eta=0.5)) == {**identity(CONFIG), "eta": 0.5}

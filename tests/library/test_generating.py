@@ -112,6 +112,12 @@ def test_an_interrupted_call_continues_and_a_finished_folder_is_read_without_the
     assert pixels(gift_core.generate_pairs(PROMPTS, pipeline=pipeline, folder=folder, **SETTINGS)) == pixels(whole)
     with pytest.raises(UserError, match=r"folder: .*pairs has the images of other prompts"):
         gift_core.generate_pairs(PROMPTS[:4], pipeline=pipeline, folder=folder, **SETTINGS)
+    saving = {"vae_slicing": True, "vae_tiling": False, "offload": "none", "attention": None}
+    with_memory = tmp_path / "with memory"
+    monkeypatch.undo()
+    gift_core.generate_pairs(PROMPTS, pipeline=pipeline, folder=with_memory, **SETTINGS, memory=saving)
+    with pytest.raises(UserError, match=r"has images with memory\.vae_slicing=True, and None is asked for"):
+        gift_core.generate_pairs(PROMPTS, pipeline=pipeline, folder=with_memory, **SETTINGS)
 
 
 def test_a_black_image_is_generated_again_and_one_that_stays_black_is_an_error_of_the_library(
