@@ -22,6 +22,7 @@ from gift_core.seeds import seed_for
 from gift_core.work.folder import work_folder
 from gift_core.work.overlap import Copies, background, overlapped
 from gift_core.work.publishing import build_folder
+from gift_core.work.resumable import work_key
 from gift_core.work.spread import is_offered, spread
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def synthesize(
 ) -> Manifest:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
-    Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted
-    run resumes: it checks the finished shards and generates the others. `folder` only appears when it is complete.
+    Finished shards are kept in `work`, under a key made of all that decides them, until all are finished. So an
+    interrupted run of the same code and `environment` resumes: it checks the finished shards and generates the others.
+    `folder` only appears when it is complete.
     While `device` generates, threads encode, filter and write the images before, unless it is the CPU.
     Helpers generate shards, too, where `gift run` offers some (gift_core.work.spread). They call `load_tools`, which
     returns what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever
@@ -68,8 +70,8 @@ def synthesize(
             reason = "generator.filters.max_similarity compares each image with all before it"
             logger.info(f"no worker helps, because {reason}")
         load_tools = None
-    key = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
-    with work_folder(work, key) as unfinished:
+    inputs = {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
+    with work_folder(work, work_key("synthesize", environment or {}, inputs)) as unfinished:
         store = ShardFolder(unfinished)
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,

@@ -51,8 +51,8 @@ def resumable_runner(
     how sums are rounded, and hours of work would be lost after `gift run`, which sets another number than `dvc repro`.
     The run that continues says so, and threads_of has both numbers.
     """
-    key = _key(stage, device, inputs)
-    threads = key["environment"].pop("threads", None)
+    computed_with = environment(device)
+    key, threads = work_key(stage, computed_with, inputs), computed_with.get("threads")
     with work_folder(base, key) as work:
         former = [] if is_unused(work) else threads_of(work)
         if threads is not None and threads not in former[-1:]:
@@ -81,13 +81,19 @@ def kept_features(
     The same inputs, code and environment, with its number of threads, gave them. So the results have the same bytes
     with and without them. They are no output of DVC: they are large, and each step needs those of all steps before.
     """
-    return kept_folder(base, _key(stage, device, inputs))
-
-
-def _key(stage: str, device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Any]:
     computed_with = environment(device)
-    computed_with.pop(EDITED, None)  # what counts of the code is in the key
-    return {"inputs": inputs, "code": running_code().state(stage), "environment": computed_with}
+    key = work_key(stage, computed_with, inputs)
+    return kept_folder(base, {**key, "threads": computed_with.get("threads")})
+
+
+def work_key(stage: str, computed_with: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all that decides the result of a stage, but for the number of CPU threads.
+
+    `computed_with` is its environment (gift_core.provenance).
+    """
+    left_out = (EDITED, "threads")  # what counts of the code is in the key
+    kept = {name: value for name, value in computed_with.items() if name not in left_out}
+    return {"inputs": inputs, "code": running_code().state(stage), "environment": kept}
 
 
 @dataclass(frozen=True)

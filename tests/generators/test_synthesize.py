@@ -127,6 +127,22 @@ def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_byt
     assert content(tmp_path / "shards") == content(tmp_path / "whole")
 
 
+def test_shards_of_another_environment_are_not_continued_and_stay(tmp_path: Path) -> None:
+    def interrupt(number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generated(tmp_path, Painter(before=interrupt), environment={"torch": "2.9", "threads": 2})
+    (unfinished,) = (tmp_path / "work").iterdir()
+    second = Painter()
+    generated(tmp_path, second, environment={"torch": "2.10", "threads": 2})
+    assert second.batches == 5 and unfinished.is_dir()
+    third = Painter()
+    generated(tmp_path, third, "again", environment={"torch": "2.9", "threads": 4})
+    assert third.batches < 5 and not unfinished.exists()
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_the_same_bytes_with_overlap(
