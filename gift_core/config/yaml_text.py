@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 COMMENT_COLUMN = 29
-MOST_ABOUT = 80  # characters of a comment that lists the changes of a copied row
 NO_LINE_LIMIT = 4096  # characters, after which ruamel.yaml would break a line
 Edit = tuple[int, int, str]  # the characters from a start to an end become another text
 
