@@ -19,7 +19,7 @@ from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
-from gift_core.quantities import byte_size
+from gift_core.quantities import byte_size, plural
 from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def check_data(project: Project) -> Iterator[Finding]:
     config = project.config
     count = sum(task.source == "mini" for task in config.tasks.values())
     if count and not project.quick:
-        yield Finding("data", "ok", f"{count} tasks of the miniature benchmark, which need no download")
+        yield Finding("data", "ok", f"{plural(count, 'task')} of the miniature benchmark, without a download")
     for raw in data_in_use(config, root=project.root):
         subject = f"data {raw.name}"
         if not raw.path.is_dir() or not any(raw.path.iterdir()):

@@ -126,7 +126,7 @@ def _print_result(summary: Summary) -> None:
             continue
         before, after = on_it["before_percent"], on_it["after_percent"]
         both = "-" if None in (before, after) else f"{percent(before)} -> {percent(after)}"
-        learned[method] = percent(after) if before == after else both  # a model that never learns has one number
+        learned[method] = percent(after) if name == "zero_shot" else both  # it never learns
     on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
     heading = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
     extra = (f"{heading}:\nbefore -> after", learned) if learned else None
