@@ -77,7 +77,8 @@ def explained(code: OwnCode, root: Path) -> Iterator[None]:
         path = str((root / code.file).resolve())
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         where = f"{code.file}:{lines[-1]}" if lines else code.file
-        raise UserError(f"{where}: {code.name}: {type(error).__name__}: {error}. Correct it there.") from error
+        problem = str(error).rstrip(".")
+        raise UserError(f"{where}: {code.name}: {type(error).__name__}: {problem}. Correct it there.") from error
 
 
 def require_working(key: str, method: MethodConfig, root: Path) -> None:
@@ -148,8 +149,12 @@ def _problem_of_loss(loss: Loss, toys: Mapping[str, torch.Tensor]) -> str | None
         return "it takes no feature of the student, so it trains nothing. Take student_image_MD or student_text_MD."
     value = loss(**features)
     if not isinstance(value, torch.Tensor) or value.dim() != 0:
-        shown = f"a tensor {list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
-        return f"it returns {shown}, expected one number as a tensor []. Take the mean or the sum."
+        shown, remedy = repr(value), "Leave out .item() and float()."
+        if value is None:
+            remedy = "Add a `return`."
+        elif isinstance(value, torch.Tensor):
+            shown, remedy = f"a tensor {list(value.shape)}", "Take the mean or the sum."
+        return f"it returns {shown}, expected one number as a tensor []. {remedy}"
     for name, kept in before.items():
         if not torch.equal(kept, features[name]):
             return f"it changes {name}, which other losses read. Work on a copy: {name}.clone()"

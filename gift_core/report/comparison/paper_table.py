@@ -113,7 +113,7 @@ class PaperTable:
             over = "one seed, so no difference can be distinguished from noise"
         notes, marks = [f"Accuracy in percent{self.of_benchmark}, {over}."], set(self.rows["mark"])
         if "best" in marks:
-            notes.append("In each column the best is bold, the second best underlined.")
+            notes.append("In each column the best is bold, the second underlined; zero-shot and joint are not ranked.")
         if any("noise" in mark for mark in marks):
             notes.append(NOISE)
         sources = "; ".join(filter(None, self.rows["published"].unique()))
