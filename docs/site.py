@@ -23,7 +23,7 @@ PAGES = (
     "data/mini/*/README.md",
     "data/0_raw/README.md",
     *(f"data/0_raw/{folder}/README.md" for folder in ("generators", "models", "prompts", "reference")),
-    "gift_core/published/*.md",
+    "gift_core/report/published/*.md",
 )
 ASSETS = ("docs/*.png", "docs/*.svg", "docs/*.css")
 LIST = re.compile(r"^((?!- ).+)\n(?=- )", re.MULTILINE)  # a line above a list, which Markdown wants to be empty

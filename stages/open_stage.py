@@ -9,8 +9,8 @@ from typing import Any
 
 from gift_core.errors import lookup
 from gift_core.layout import Layout
-from gift_core.measuring import loop_notes, peak_memory
 from gift_core.progress import seconds, watched
+from gift_core.work.measuring import loop_notes, peak_memory
 
 from .options import params_of
 from .stage import Stage, explained, logged_to

@@ -1,7 +1,7 @@
 """What `gift rehearse` measured, and what the whole experiment takes according to it.
 
-A stage measures its whole time and the time of one more unit of each of its loops (gift_core.measuring). So the time of
-the same stage with all its work is that time, and that of the units that the rehearsal left out.
+A stage measures its whole time and the time of one more unit of each of its loops (gift_core.work.measuring). So the
+time of the same stage with all its work is that time, and that of the units that the rehearsal left out.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.errors import ContractError, UserError
 from gift_core.method.metrics import ZERO_SHOT, accuracy_interval
 from gift_core.provenance import EDITED
-from gift_core.published.mtil import MODEL
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, with_tasks
 from gift_core.report.paired import PairedTest, in_all, paired_tests
+from gift_core.report.published.mtil import MODEL
 from gift_core.report.published_results import DATA_SET_TOLERANCE, skipped_images
 from gift_core.report.run_record import OWN_CODE, RunRecord, Section
 

@@ -12,11 +12,11 @@ from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.method.metrics import ZERO_SHOT, summarize
-from gift_core.published import mtil
-from gift_core.published.mtil import Benchmark
 from gift_core.quantities import plural
 from gift_core.report.accuracies import RunScores
 from gift_core.report.labels import number, signed, task_list, with_tasks
+from gift_core.report.published import mtil
+from gift_core.report.published.mtil import Benchmark
 
 # The open_clip names of the published model; all load it with QuickGELU.
 PUBLISHED_MODELS = (

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gift_core.config.presets import complete_text, find_presets
-from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
+from gift_core.report.published.mtil import ORDER_1, ORDER_2, Benchmark
 from tests.imports import ROOT
 
 FULL_SIZE = sorted(name for name in find_presets(ROOT) if not name.startswith("mini"))

@@ -25,9 +25,9 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.published import mtil
-from gift_core.published.mtil import ORDER_1, Benchmark
 from gift_core.report.page import build_report
+from gift_core.report.published import mtil
+from gift_core.report.published.mtil import ORDER_1, Benchmark
 from gift_core.report.run_record import RunRecord, read_run
 from tests.artifacts.damage import png
 from tests.imports import first_params, sequence_of, with_all_methods

@@ -15,9 +15,9 @@ from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.report_json import ZeroShot
 from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_matrix
-from gift_core.published import mtil
-from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from gift_core.report.page import build_report, render_page
+from gift_core.report.published import mtil
+from gift_core.report.published.mtil import ORDER_1, ORDER_2, Benchmark
 from gift_core.report.published_results import check_zero_shot
 from gift_core.report.run_record import RunRecord, read_run
 from tests.report.run_folder import table_of, write_mtil, write_run, write_task_json

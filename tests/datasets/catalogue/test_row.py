@@ -12,7 +12,7 @@ from gift_core.config.presets import load_preset
 from gift_core.config.tasks import ClassSliceConfig
 from gift_core.datasets.captions import base_vocabulary
 from gift_core.datasets.catalogue.inventory import catalogue_names, catalogue_row, sliced_classes
-from gift_core.published.mtil import ORDER_1
+from gift_core.report.published.mtil import ORDER_1
 
 TEMPLATES = {  # how many CLIP publishes of each; of cars MTIL has one more
     "aircraft": 2, "caltech101": 34, "cifar100": 18, "dtd": 8, "eurosat": 3, "flowers": 1, "food": 1, "mnist": 1,

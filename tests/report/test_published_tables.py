@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gift_core.published import mtil
-from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, Benchmark, summary
+from gift_core.report.published import mtil
+from gift_core.report.published.mtil import METRICS, ORDER_1, ORDER_2, Benchmark, summary
 from tests.imports import ROOT
 
 
