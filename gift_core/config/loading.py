@@ -17,7 +17,7 @@ from gift_core.config.experiment import DEVICE, Config
 from gift_core.config.method_options import LossesConfig, OwnLossOptions
 from gift_core.config.section import CODE_FILE, ONE_LINE, Section
 from gift_core.config.tasks import COMMIT
-from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.errors import UserError, did_you_mean, nearest, no_such_path
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
@@ -117,10 +117,13 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
     value = error["input"]
     match error["type"]:
         case "missing" if section is OwnLossOptions and location[-1] == "file":
-            nearest = did_you_mean(str(location[-2]), LossesConfig.model_fields)
-            return _dotted(location[:-1]), f"unknown loss. {nearest} One of your own has a file: {OWN_LOSS}."
+            known_losses = did_you_mean(str(location[-2]), LossesConfig.model_fields)
+            return _dotted(location[:-1]), f"unknown loss. {known_losses} One of your own has a file: {OWN_LOSS}."
         case "missing":
-            problem = f"missing. Every key is required. Add it, as in {EXAMPLE}."
+            known_keys = section.model_fields if section is not None else ()
+            others = [str(key) for key in value if key not in known_keys]
+            is_it = nearest(str(location[-1]), others).replace("Did you mean", "Is it")
+            problem = f"missing. {is_it}Every key is required. Add it, as in {EXAMPLE}."
         case "extra_forbidden":
             assert section is not None, "only sections refuse unknown keys"
             problem = f"unknown {section.noun}. {did_you_mean(str(location[-1]), section.model_fields)}"

@@ -234,5 +234,7 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     if bring == "link" and target.is_symlink() and target.resolve() == images.resolve():
         return target  # of a task that was removed
     if os.path.lexists(target):
-        raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
+        there = f" (a link to {target.readlink()}; to do without it: rm {target})" if target.is_symlink() else ""
+        remedy = f"Choose another name, or add it with --images {target}"
+        raise UserError(f"--{bring}: {target} already exists{there}. {remedy}.")
     return target

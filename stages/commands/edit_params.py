@@ -238,7 +238,9 @@ def remove_task(
     again = [task for task in later if any(layout.model(name, task).exists() for name in methods)]
     record = {"tasks": names, "learned_again": again}
     shown = [f"Learned again, at an earlier step than before: {', '.join(again)}"] if again else []
-    hints = [f"{STAYS} {next_step(removal.config)}"]
+    links = [layout.raw(name) for name in names if layout.raw(name).is_symlink()]
+    hints = [f"{link} is still a link to {link.readlink()}. To remove it: rm {link}" for link in links]
+    hints.append(f"{STAYS} {next_step(removal.config)}")
     carry_out(removal, record, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
 
 

@@ -129,6 +129,8 @@ def use(
     if diff:
         record["difference"] = switch.difference()
     hints = [f"Next: {', then '.join(commands)}"]
+    if switch.backup is not None:
+        hints.append(f"To go back: cp {switch.backup} params.yaml")
     carry_out(switch, record, shown=shown, hints=hints, write=write, as_json=as_json, difference=diff,
               unwritten=unwritten)  # fmt: skip
 

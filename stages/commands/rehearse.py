@@ -160,7 +160,7 @@ def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
         rows.append((kind, f"{len(stages)}", duration(seconds_of(stages)), peak, size))
     on_gpu = gpu_seconds_of(needs)
     ran = plural(len(needs) + len(measured.failures), "stage")
-    title = f"The whole experiment on {measured.device}, by {ran} in {duration(measured.seconds)}"
+    title = f"The whole experiment on {measured.device}, estimated: {ran} took {duration(measured.seconds)} to rehearse"
     print_table(("", "stages", "time", "peak memory", "disk"), rows, title=title, bold=[len(rows) - 1], left=1, **PLAIN)
     if on_gpu:
         typer.echo(f"GPU hours: {on_gpu / 3600:.1f}")

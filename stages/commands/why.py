@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..dvc.pipeline import Changes, DvcPipeline
 
 NEW = "it is new: dvc.lock does not have its outputs"
+NEW_STEP = "sequence changed, and dvc.lock does not have its outputs"
 MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
 
@@ -33,7 +34,7 @@ def why(
     targets: list[str] | None = argument("STAGE", "Stages, with those that they need. [default: all]", default=None),
     as_json: AsJson = False,
 ) -> None:
-    """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it took.
+    """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it takes.
 
     It names keys of params.yaml with their old and new values, new versions of
     the stage and what they change, edited modules, changed files and missing
@@ -44,11 +45,14 @@ def why(
     from gift_core.config.loading import load_config
 
     from ..dvc.pipeline import open_pipeline
+    from ..dvc.time_left import DVC_SECONDS, expected_seconds
 
     config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        groups = stale_stages(pipeline, config)
-        summary = total_time(pipeline, [name for group in groups for name in group["stages"]])
+        expected = expected_seconds(pipeline, pipeline.upstream, PARAMS)
+        seconds = {name: time for name, time in expected.items() if time > DVC_SECONDS}  # others are not known
+        groups = stale_stages(pipeline, config, seconds)
+        summary = total_time(pipeline, [name for group in groups for name in group["stages"]], seconds)
         lost = [group for group in groups if {MISSING, CHANGED} & {*group["reasons"]}]
         recorded = [name for group in lost for name in group["stages"]]
         size = byte_size(pipeline.recorded_bytes(recorded))
@@ -59,7 +63,7 @@ def why(
     for group in groups:
         typer.echo("\n  ".join([f"{first_names(group['stages'], SHOWN_NAMES)} would run:", *group["reasons"]]))
         if group["seconds"] is not None:
-            typer.echo(f"  By the last times this takes {duration(group['seconds'])}.")
+            typer.echo(f"  This takes about {duration(group['seconds'])}.")
     nothing = "Nothing is new or changed: dvc repro would run nothing."
     typer.echo(describe(summary) if groups or summary["follow"] else nothing)
     if may_pull:
@@ -68,13 +72,15 @@ def why(
         typer.echo(f"Note: {describe_edits()}.")
 
 
-def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
+def stale_stages(pipeline: DvcPipeline, config: Config, seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     """Returns the stages with a reason of their own, those that come first in front, grouped by their reasons.
 
-    A row has "stages", "reasons", and the "seconds" that they took last, None where unknown.
+    A row has "stages", "reasons", and the "seconds" that they take, None where unknown.
     """
     code = code_files(config, Path())
-    writers, seconds = pipeline.writers(), pipeline.expected_seconds()
+    writers = pipeline.writers()
+    report = pipeline.changes("report") if "report" in pipeline.upstream else None
+    new_step = NEW_STEP if report and not report.is_new and "sequence" in report.params else NEW
     groups = dict[tuple[str, tuple[str, ...]], list[str]]()
     stale = set[str]()
     for name in pipeline.upstream:
@@ -82,7 +88,10 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
         edits = list[str]()
         for path in sorted(changes.code & code.keys()):
             edits += explain_code(path, changes.recorded(path, code[path]), code[path])
-        if reasons := _reasons(changes, edits, writers, stale):
+        reasons = _reasons(changes, edits, writers, stale)
+        if changes.is_new:
+            reasons = [new_step if name[-1].isdigit() else NEW]  # write_prompts@2, teach@gift-step2
+        if reasons:
             stale.add(name)
             groups.setdefault((name.partition("@")[0], tuple(reasons)), []).append(name)
     return [
@@ -97,8 +106,6 @@ def stale_stages(pipeline: DvcPipeline, config: Config) -> list[dict[str, Any]]:
 
 def _reasons(changes: Changes, edits: list[str], writers: Mapping[str, str], stale: Collection[str]) -> list[str]:
     """Why a stage would run: what changed itself, not what may change because a stage before it runs."""
-    if changes.is_new:
-        return [NEW]
     reasons = ["its command in dvc.yaml changed"] if changes.command else []
     reasons += [f"{key}: {_shown(old, new)}" for key, (old, new) in changes.params.items()]
     for path, status in changes.deps.items():
@@ -142,15 +149,19 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(*values: Any) -> str:
-    texts = ("nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values)
+    """The values of a key, one after another; of two sequences in another order, the names of their tasks."""
+    texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
+    if all(isinstance(value, list) and value and "task" in value[0] for value in values):
+        orders = [", ".join(step["task"] for step in steps) for steps in values]
+        texts = orders if len({*orders}) > 1 else texts
     return " -> ".join(texts)
 
 
-def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
+def total_time(pipeline: DvcPipeline, run: Collection[str], seconds: Mapping[str, float]) -> dict[str, Any]:
     """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
     from ..dvc.run_loop import Schedule
 
-    schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
+    schedule = Schedule(pipeline.upstream, {})
     behind = {later for name in {*run} - {"check"} for later in schedule.behind(name)}  # what follows check is known
     follow = {name for name in behind if pipeline.command(name)} - {*run}
     known = [seconds[name] for name in {*run, *follow} if name in seconds]
@@ -172,4 +183,4 @@ def describe(summary: Mapping[str, Any]) -> str:
     if 2 * unknown > summary["run"] + summary["follow"]:
         return f"{text} How long they take is not known yet: `gift rehearse` measures it."
     more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
-    return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."
+    return f"{text} All of these take about {duration(summary['seconds'])} one after another{more}."
