@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from .stage import Stage, explained, logged_to
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
+    from gift_core.config.method_options import MethodConfig
     from gift_core.driving.processes import Processes
     from gift_core.method.methods import TrainingData
     from gift_core.method.training.encoders import EncoderStrategy
@@ -83,10 +84,28 @@ def learn(
             save_clip(clip, stage.layout.model(stage.method, stage.task), provenance, losses)
         skipped = int(sum(row.get("skipped", 0) for row in losses))
         overflow = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
-        learned = f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ", nothing to learn"
+        learned = f"; losses: {_first_to_last(losses, stage.row)}" if losses else ", nothing to learn"
         stage.say(f"{data.summary}, {data.iterations} iterations{overflow}{learned}")
 
     return train_and_save
+
+
+def _first_to_last(losses: Sequence[LossRow], method: MethodConfig) -> str:
+    """Returns "task 3.78 -> 2.04, align 1.31 -> 1.22": each loss of the method in the first and the last iteration.
+
+    Of a cross-entropy to the teacher it is what is above the smallest value that it can have, as in the report.
+    """
+    from gift_core.artifacts.model_folder import ENTROPY
+
+    names = ["task", *(name for name, _ in method.losses.items())]
+    if method.consolidation.kind != "none":
+        names.append("consolidation")
+
+    def above_least(row: LossRow, name: str) -> float:
+        return row.get(name, 0.0) - row.get(f"{name}{ENTROPY}", 0.0)
+
+    first, last = losses[0], losses[-1]
+    return ", ".join(f"{name} {above_least(first, name):.3g} -> {above_least(last, name):.3g}" for name in names)
 
 
 def load_step(stage: Stage, learning_rate: float) -> tuple[Clip, TrainingData, Callable[..., list[LossRow]]]:

@@ -95,7 +95,10 @@ def _change(row: dict[str, Any], setting: str) -> str:
         if not isinstance(section.get(name), dict):
             section[name] = {}
         section = section[name]
-    section[last] = parsed
+    if parsed is None and outer == ["losses"] and last in section:
+        del section[last]
+    else:
+        section[last] = parsed
     return keys[0]
 
 

@@ -76,7 +76,7 @@ def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_pa
     stage = command(experiment, before=(sys.executable, "-m", "stages.dvc.fork_server"))
     printed, _ = stage.communicate(timeout=SECONDS)
     assert stage.returncode == 0, printed
-    assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations, task loss ")
+    assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations; losses: task ")
     assert printed.count("\n") == 1
     made = read_provenance(experiment.layout.model("gift", "digits"))
     assert made["environment"]["processes"] == 2
