@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,42 +161,63 @@ def _look_at_images(
 
     With `check` every image is decoded.
     """
-    from gift_core.datasets.status import ImageFindings, check_images, few_tested
-    from gift_core.mini.miniature import miniature_of
+    from gift_core.datasets.status import ImageFindings, check_images
 
     findings = check_images(dataset, name) if check else ImageFindings(0)
     if findings.broken and on_bad == "refuse":
         note("\n".join(f"  {line}" for line in findings.lines()))
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {edit.images}: {findings.broken_line()}. {remedy}.")
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
-    classes = {title: {"train": train[label], "test": test[label]} for label, title in dataset.classes.items()}
-    miniature = miniature_of(edit.config)  # the doctor and the report say it always
-    warnings = [miniature.warning] if miniature.other_tasks == (name,) else []
-    if few := few_tested(dataset):
-        warnings.append(f"{few}.{' More of them: --test-fraction 0.4.' if dataset.by_seed else ''}")
-    splits = list(_splits_of(name, edit.config, dataset))
+    warnings = _warnings(name, edit, dataset)
+    notes = [*_splits_of(name, edit.config, dataset), *dataset.notes]
+    classes = {} if dataset.has_captions else _images_of_classes(dataset)
     record: dict[str, Any] = {
-        **({"classes": {}, "captions": dataset.captions} if dataset.has_captions else {"classes": classes}),
-        "notes": [*splits, *dataset.notes, *warnings],
+        "classes": classes,
+        **({"captions": dataset.captions} if dataset.has_captions else {}),
+        "notes": [*notes, *warnings],
         "check": {"images": findings.count, "broken": findings.broken, **findings.others},
     }
     lines = [f"{name}: {dataset.described}, {len(dataset.train)} training images, {len(dataset.test)} test images"]
     if dataset.has_captions:
         lines += [f"  {sample.name}: {' | '.join(sample.captions)}" for sample in dataset.train[:PAIRS_SHOWN]]
     else:
-        width = max(map(len, classes))
-        lines.append(f"  {'class':<{width}}  train  test")
-        rows = [f"  {title:<{width}}  {count['train']:5}  {count['test']:4}" for title, count in classes.items()]
-        lines += rows[:CLASSES_SHOWN]
-        if len(rows) > CLASSES_SHOWN:
-            lines.append(f"  ... and {len(rows) - CLASSES_SHOWN} more")
-        lines.append(_prompt_line(classes, dataset.templates))
-        if all(title.isdigit() for title in classes):
-            warnings = ["The class names are numbers, which mean little to CLIP. See --class-names.", *warnings]
-    left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken else []
-    lines += [f"  {line}" for line in (*splits, *dataset.notes, *left_out, *findings.lines())]
+        lines += _class_lines(classes, dataset.templates)
+    if findings.broken:
+        notes.append(f"{findings.broken_line()}. They are left out.")
+    lines += [f"  {line}" for line in (*notes, *findings.lines())]
     return record, [*lines, *(typer.style(f"  {warning}", fg=typer.colors.YELLOW) for warning in warnings)]
+
+
+def _images_of_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """The numbers of images by class name: {"felt hat": {"train": 30, "test": 10}}."""
+    train = Counter(sample.label for sample in dataset.train)
+    test = Counter(sample.label for sample in dataset.test)
+    return {title: {"train": train[label], "test": test[label]} for label, title in dataset.classes.items()}
+
+
+def _class_lines(classes: Mapping[str, Mapping[str, int]], templates: Sequence[str]) -> list[str]:
+    """A line for each of the first classes, below a line of titles, and the prompt."""
+    width = max(map(len, classes))
+    rows = [f"  {title:<{width}}  {count['train']:5}  {count['test']:4}" for title, count in classes.items()]
+    more = [f"  ... and {len(rows) - CLASSES_SHOWN} more"] if len(rows) > CLASSES_SHOWN else []
+    return [f"  {'class':<{width}}  train  test", *rows[:CLASSES_SHOWN], *more, _prompt_line(classes, templates)]
+
+
+def _warnings(name: str, edit: Addition, dataset: Dataset) -> list[str]:
+    """What a person should know before the training: names that mean little, few images, the miniature's CLIP."""
+    from gift_core.datasets.status import few_tested
+    from gift_core.mini.miniature import miniature_of
+
+    warnings = []
+    if not dataset.has_captions and all(title.isdigit() for title in dataset.classes.values()):
+        warnings.append("The class names are numbers, which mean little to CLIP. See --class-names.")
+    miniature = miniature_of(edit.config)  # the doctor and the report say it always
+    if miniature.other_tasks == (name,):
+        warnings.append(miniature.warning)
+    few = few_tested(dataset)
+    if few:
+        warnings.append(f"{few}.{' More of them: --test-fraction 0.4.' if dataset.by_seed else ''}")
+    return warnings
 
 
 def _splits_of(name: str, config: Config, dataset: Dataset) -> Iterator[str]:
