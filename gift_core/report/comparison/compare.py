@@ -21,6 +21,7 @@ from gift_core.work.publishing import build_folder
 TABLE = "comparison.csv"
 RECORD = "comparison.json"
 PAGE = "index.html"
+MOST_NAMED = 3  # of the methods that differ by more than the noise
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -53,7 +54,7 @@ def render_comparison(comparison: Comparison, figures: Sequence[Figure]) -> str:
 
 
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
-    """The result of the method compared with, and how many others differ from it by more than the noise."""
+    """The result of the method compared with, and which others differ from it by more than the noise."""
     name, seeds = comparison.against, comparison.seeds
     last = comparison.scores[name]["own" if name in comparison.separate_models else "last"]
     measured = f"mean accuracy after {plural(len(comparison.tasks), 'task')}"
@@ -73,12 +74,14 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     }
     if not others:
         return kept, ""
-    beyond = sum(others.values())
-    count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
-    verb = "differ" if beyond > 1 else "differs"
+    beyond = [comparison.label(method) for method, exceeds in others.items() if exceeds]
     if len(others) == 1:
-        count, verb = comparison.label(*others), "differs" if beyond else "does not differ"
-    return kept, f" {count} {verb} from it in Last by more than the noise."
+        subject, verb = comparison.label(*others), "differs" if beyond else "does not differ"
+    else:
+        named = " and ".join(f"“{label}”" for label in beyond) if len(beyond) <= MOST_NAMED else str(len(beyond))
+        subject = f"Of {plural(len(others), 'other method')}, {named or 'none'}"
+        verb = "differ" if len(beyond) > 1 else "differs"
+    return kept, f" {subject} {verb} from it in Last by more than the noise."
 
 
 def curve_sentences(comparison: Comparison) -> list[str]:
