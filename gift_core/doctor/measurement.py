@@ -151,7 +151,7 @@ def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
     config = project.config
     remedy = "gift rehearse" if project.is_active else f"gift rehearse --preset {config.experiment}"
     if not project.quick:  # it looks for a GPU
-        remedy += f" (about {max(1, round(rehearsal_seconds(config) / 60))} min)"
+        remedy += f" (at least {max(1, round(rehearsal_seconds(config) / 60))} min)"
     measured = read_measurement(Layout(project.root))
     if measured is None:
         return None, f"not measured: {remedy}"
@@ -164,7 +164,7 @@ def valid_measurement(project: Project) -> tuple[Measurement | None, str]:
 
 
 def rehearsal_seconds(config: Config) -> float:
-    """Returns about how long a rehearsal takes, by the number of its stages.
+    """Returns how long a rehearsal takes at least, by the number of its stages.
 
     Where a stage computes on a GPU, it has to import its libraries.
     """

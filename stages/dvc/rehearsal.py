@@ -48,7 +48,9 @@ def rehearse(config: Config, params: str) -> Measurement:
             with open_pipeline(Path(), []) as pipeline:
                 names = [name for name in pipeline.upstream if pipeline.command(name)]
             expected = rehearsal_seconds(config)
-            note(f"rehearsal: {plural(len(names), 'stage')}, about {duration(expected)} on an idle machine")
+            note(
+                f"rehearsal: {plural(len(names), 'stage')}, at least {duration(expected)}, and longer with large models"
+            )
             plan = Path(".gift", "plan.json").absolute()
             plan.parent.mkdir(exist_ok=True)
             plan.write_text(json.dumps(dict.fromkeys(names, expected / len(names))), encoding="utf-8")

@@ -135,12 +135,12 @@ def test_a_measurement_holds_until_what_decides_it_changes_and_says_what_it_lack
     del former["stages"][0]["outs"]
     for other_version in (former, {}):
         file.write_text(json.dumps(other_version), encoding="utf-8")
-        assert only(check_time(changed), "time").found.startswith("not measured: gift rehearse (about ")
+        assert only(check_time(changed), "time").found.startswith("not measured: gift rehearse (at least ")
 
 
 def test_published_presets_have_the_numbers_of_the_docs_without_a_measurement(tmp_path: Path) -> None:
     found = only(check_time(make_project(tmp_path, "mtil_order_1", run__device="cpu")), "time")
-    assert found.found.startswith("not measured: gift rehearse --preset mtil_order_1 (about ")
+    assert found.found.startswith("not measured: gift rehearse --preset mtil_order_1 (at least ")
     assert "27.5 GB of GPU memory, 161 GB of disk" in found.remedy
 
 
