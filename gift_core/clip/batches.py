@@ -75,11 +75,9 @@ class TaskBatches(Protocol):
     @property
     def class_prompts(self) -> Sequence[str]:
         """One prompt per class, in the order of the labels. Of pairs: captions that stand for the task."""
-        ...
 
     def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`. It depends on nothing else."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,6 @@ class TrainingImages:
         return f"{len(self.class_prompts)} classes"
 
     def sample(self, iteration: int) -> TrainingBatch:
-        """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
         return TrainingBatch(self.crops(chosen, iteration), {"labels_B": labels_B})
@@ -181,7 +178,6 @@ class JointImages:
 
     @property
     def summary(self) -> str:
-        """What the batches are of."""
         return ", ".join(task.summary for task in self._tasks) or "0 classes"
 
     def sample(self, iteration: int) -> TrainingBatch:

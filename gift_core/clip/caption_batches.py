@@ -42,7 +42,6 @@ class TrainingPairs(TrainingImages):
         return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
 
     def sample(self, iteration: int) -> TrainingBatch:
-        """The batch of `iteration`, with random generators of its own."""
         chosen = self._indices.sample(iteration)
         generator = np.random.default_rng(seed_for(*self._names, "caption", iteration))
         counts_B = [len(self._captions[image]) for image in chosen]

@@ -29,7 +29,6 @@ from gift_core.clip.architectures import (
     LOCAL,
     PROBES,
     build_model,
-    explained,
     fill_weights,
     load_tokenizer,
     require_known_tokens,
@@ -37,7 +36,7 @@ from gift_core.clip.architectures import (
     require_supported,
     tokenizer_files_of,
 )
-from gift_core.errors import ContractError, UserError, no_such_path
+from gift_core.errors import ContractError, UserError, explained, no_such_path
 from gift_core.untrusted import read_json_file
 from gift_core.work.publishing import build_folder
 
@@ -72,7 +71,6 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
         return self.scale.device
 
     @property

@@ -127,7 +127,6 @@ def read_image(sample: Sample) -> bytes:
 
 
 def digest_of(data: bytes) -> bytes:
-    """Returns a hash of an image file."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

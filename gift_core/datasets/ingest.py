@@ -88,8 +88,7 @@ def ingest(
     dataset = choose(dataset)
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
-    size = sum(sample.size for sample in (*dataset.train, *dataset.test))
-    require_free_bytes(folder, size, f"ingest {name}")
+    require_free_bytes(folder, dataset.size, f"ingest {name}")
     info = TaskInfo(name, tuple(dataset.classes.values()), dataset.templates, config.source, notes=dataset.notes)
     return write_task(
         folder,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.experiment import looks_local
 from gift_core.downloads import require_download
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, explained, lookup
 from gift_core.generators.cut_prompts import longest_tokenizer, silence_cut_prompts
 from gift_core.quantities import first_names
 from gift_core.work.overlap import copied_to_cpu
@@ -147,14 +147,11 @@ def add_lora(pipeline: Any, config: LoraConfig) -> None:
     Raises UserError if the pipeline does not support LoRA, or if the weights do not fit it.
     """
     options = {} if config.weight_name is None else {"weight_name": config.weight_name}
-    try:
+    remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
+    with explained(f"{LORA_KEY}: {config.path} cannot be added to {type(pipeline).__name__}", remedy):
         pipeline.load_lora_weights(config.path, adapter_name=ADAPTER, **options)
         if not pipeline.get_active_adapters():
             raise ValueError("none of its weights match a layer")
-    except Exception as error:  # diffusers, peft and the hub each raise their own errors for wrong weights
-        problem = f"{config.path} cannot be added to {type(pipeline).__name__} ({' '.join(str(error).split()[:60])})"
-        remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
-        raise UserError(f"{LORA_KEY}: {problem}. {remedy}") from error
     pipeline.set_adapters([ADAPTER], adapter_weights=[config.scale])
 
 
@@ -201,12 +198,9 @@ def make_scheduler(default: Any, name: str) -> Any:
 
     known = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler") and not entry.startswith("Flax")}
     kind = getattr(diffusers, lookup(known, name, f"{KEY}.scheduler"))
-    try:
+    problem = f"{name} cannot be made from the settings of {type(default).__name__}"
+    with explained(f"{KEY}.scheduler: {problem}", "Use another one, or null."):
         made = kind.from_config(default.config)
-    except (ImportError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        problem = f"{name} cannot be made from the settings of {type(default).__name__} ({reason})"
-        raise UserError(f"{KEY}.scheduler: {problem}. Use another one, or null.") from error
     if _matches_flow(made) != _matches_flow(default):
         problem = f"{name} and {type(default).__name__}, which the model was trained with, define noise differently"
         raise UserError(f"{KEY}.scheduler: {problem}: images would be noise. Use one of the same kind, or null.")
@@ -325,14 +319,11 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
             if hasattr(part, "set_attention_backend")
             and any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())
         ]
-        try:
+        with explained(f"{MEMORY_KEY}.attention", "Name another one, or write attention: null."):
             if not models:
-                raise ValueError(f"no part of {type(pipeline).__name__} supports attention backends.")
+                raise ValueError(f"no part of {type(pipeline).__name__} supports attention backends")
             for model in models:
                 model.set_attention_backend(config.attention)
-        except (RuntimeError, ValueError, ImportError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
     if config.offload == "none" or device.type == "cpu":  # where everything is already
         pipeline.to(device)
     else:

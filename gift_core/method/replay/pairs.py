@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
-from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
+from gift_core.artifacts.shards import MANIFEST, Pair, columns_of, iterate_pairs
 from gift_core.artifacts.teacher_files import (
     FEATURES,
     FISHER,
@@ -39,7 +39,7 @@ from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_of
-from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
+from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
 from gift_core.torch_devices import to_device
 
 if TYPE_CHECKING:
@@ -112,7 +112,6 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
     def pairs_of_step(self) -> Iterator[Pair]:
-        """Yields the pairs of the step alone."""
         return iterate_pairs(self.source.shards)
 
     def hashes(self) -> dict[str, str]:
@@ -135,11 +134,9 @@ class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
     """The pairs of a folder of images, each with a text file of its caption, sorted by path, which is a pair's key."""
 
     def pairs(self) -> Iterator[Pair]:
-        """Yields the pairs. UserError as in iterate_folder."""
         return iterate_folder(self._folder, self._key)
 
     def hashes(self) -> dict[str, str]:
-        """Returns a hash of the keys, prompts and images."""
         digest = hashlib.sha256()
         for pair in self.pairs():
             digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
@@ -209,7 +206,6 @@ class PairReplay:
         self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
     def sample(self, iteration: int) -> ReplayBatch:
-        """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
