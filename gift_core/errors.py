@@ -68,9 +68,7 @@ def no_such_path(path: Path, kind: str = "file or folder") -> str:
     folder only those of folders. Where folders above it are missing, too, it says what is in the last one that is not.
     """
     if path.exists():
-        other_kind = "file" if path.is_file() else "device"
-        if path.is_dir():
-            other_kind = "folder"
+        other_kind = "folder" if path.is_dir() else "file"
         return f"{printable(str(path))}: it is a {other_kind}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.is_dir()), Path())
     names: list[str] = []

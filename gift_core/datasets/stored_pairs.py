@@ -68,7 +68,7 @@ def read_pairs(folder: str | Path) -> StoredPairs:
     tars = sorted(path.rglob("*.tar"))
     if not tars:
         return StoredPairs(*columns_of(iterate_folder(path, LOCATION)))
-    samples = [sample for tar in tars for sample in tar_samples(tar, None, LOCATION)]
+    samples = [sample for tar in tars for sample in tar_samples(tar, None, LOCATION, [])]
     if not samples:
         raise UserError(f"{LOCATION}: the tars in {path} have no images. Each needs its text: 0001.jpg and 0001.txt.")
     names = [sample.name for sample in samples]

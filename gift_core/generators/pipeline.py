@@ -41,13 +41,10 @@ GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
 # Pipelines whose images are taken as a tensor, because diffusers' conversion keeps the GPU waiting. Others may return
 # values in another range then (PRX does), so this is not read from the signature.
-RETURN_TENSORS = frozenset(
-    f"{family}Pipeline"
-    for family in (
-        "StableDiffusion", "LatentConsistencyModel", "StableDiffusionXL", "PixArtAlpha", "PixArtSigma",
-        "StableDiffusion3", "Flux",
-    )
-)  # fmt: skip
+RETURN_TENSORS = {
+    "StableDiffusionPipeline", "LatentConsistencyModelPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline",
+    "PixArtSigmaPipeline", "StableDiffusion3Pipeline", "FluxPipeline",
+}  # fmt: skip
 
 
 def pretrained_pipeline(config: GeneratorConfig) -> Any:

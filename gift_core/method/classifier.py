@@ -43,7 +43,7 @@ class EncodingSettings:
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights the caller has hashed already (artifacts.accuracy)."""
         device = set_up_device(str(self.device))  # also sets up another process
-        return load_folder(folder, device=device, precision=self.precision, sha256=noted_hash(folder))
+        return load_folder(folder, device=device, precision=self.precision, is_hashed=True)
 
     def open(self, task: Path, cache_budget: CacheBudget) -> TestSet:
         """Returns the test images of the task in this folder."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
 
 P = TypeVar("P", bound="PairedReplay")
+AGAIN = "Run the stage teach again for this step."
 
 
 class PairedStepReplay(StepReplay[P]):
@@ -177,31 +178,17 @@ class PairReplay:
         vocabulary: TextFeatures | None = None,
     ) -> None:
         keys, prompts, images = columns_of(pairs)
+        rows, first = _rows_of(features, keys), first_rows(prompts)
+        numbers = {prompt: number for number, prompt in enumerate(first)}
+        text_PD = features.text_MD[[rows[row] for row in first.values()]]
+        if vocabulary is not None:
+            _require_beginning(vocabulary, list(first))
+            text_PD = vocabulary.text_PD
         self._clip = clip
         self._store = PixelCache(images, evaluation_preparation(clip), CacheBudget())
-        row_of = {key: row for row, key in enumerate(features.keys)}
-        missing = [key for key in keys if key not in row_of]
-        if missing or len(row_of) != len(keys):
-            raise ContractError(
-                f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
-                f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
-            )
-        rows = [row_of[key] for key in keys]
-        first = first_rows(prompts)
-        numbers = {prompt: number for number, prompt in enumerate(first)}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        self._tokens_PL = tokenize(clip, list(numbers))
+        self._tokens_PL = tokenize(clip, list(first))
         self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
-        if vocabulary is None:
-            text_PD = features.text_MD[[rows[row] for row in first.values()]]
-        else:
-            text_PD = vocabulary.text_PD
-            if list(vocabulary.texts[: len(numbers)]) != list(numbers):
-                raise ContractError(
-                    f"text_features.parquet should begin with the {len(numbers)} different prompts of the pairs, in "
-                    f"their order. It begins with {', '.join(map(repr, vocabulary.texts[:3]))}. Run the stage teach "
-                    "again for this step."
-                )
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
@@ -219,3 +206,22 @@ class PairReplay:
             all_image_ND=self._teacher_image_ND,
             image_ids_M=on_device,
         )
+
+
+def _rows_of(features: Features, keys: Sequence[str]) -> list[int]:
+    """The row of each pair in the features, which should have all of them and no others."""
+    row_of = {key: row for row, key in enumerate(features.keys)}
+    missing = [key for key in keys if key not in row_of]
+    if missing or len(row_of) != len(keys):
+        without = ", ".join(missing[:3]) or "none"
+        problem = f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}"
+        raise ContractError(f"{problem}. Pairs without features: {without}. {AGAIN}")
+    return [row_of[key] for key in keys]
+
+
+def _require_beginning(vocabulary: TextFeatures, prompts: Sequence[str]) -> None:
+    """Raises ContractError unless the vocabulary begins with the different prompts of the pairs, in their order."""
+    texts = list(vocabulary.texts)
+    if texts[: len(prompts)] != list(prompts):
+        problem = f"text_features.parquet should begin with the {len(prompts)} different prompts of the pairs"
+        raise ContractError(f"{problem}. It begins with {', '.join(map(repr, texts[:3]))}. {AGAIN}")
