@@ -54,13 +54,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     the files of a tokenizer are missing. Where accelerate is not installed, diffusers warns of missing tensors.
     """
     if not Path(config.pipeline).is_dir():
-        if looks_local(config.pipeline):
-            remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
-            raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
-        folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
-        params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
-        key, revision = "generator.pipeline", config.revision
-        require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=revision)
+        _require_on_hub(config)
     import diffusers
     import transformers
 
@@ -69,15 +63,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     transformers.utils.logging.disable_progress_bar()
     silence_cut_prompts()
     try:
-        try:
-            pipeline = _from_pretrained(config, None)
-        except OSError as error:
-            if "no file named" not in str(error):
-                raise
-            try:  # some repositories contain only half-precision files
-                pipeline = _from_pretrained(config, "fp16")
-            except Exception:
-                raise error from None
+        pipeline = _from_pretrained(config)
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         text = str(error).strip() or type(error).__name__
         remedy = "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
@@ -108,7 +94,30 @@ def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
                 raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {problem}. Fetch the folder again ({remedy}).")
 
 
-def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
+def _require_on_hub(config: GeneratorConfig) -> None:
+    if looks_local(config.pipeline):
+        remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
+        raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
+    folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
+    params = {"pipeline": folder, "revision": "null"}
+    index, key = ("model_index.json",), "generator.pipeline"
+    require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=config.revision)
+
+
+def _from_pretrained(config: GeneratorConfig) -> Any:
+    """Loads the files of half precision where a repository has no others."""
+    try:
+        return _of_variant(config, None)
+    except OSError as error:
+        if "no file named" not in str(error):
+            raise
+        try:
+            return _of_variant(config, "fp16")
+        except Exception:
+            raise error from None
+
+
+def _of_variant(config: GeneratorConfig, variant: str | None) -> Any:
     import torch
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
@@ -162,7 +171,7 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     missing = [name for name in REQUIRED if name not in parameters]
     if missing:
         problem = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
-        raise UserError(f"{KEY}.pipeline: {problem}. Use a text-to-image pipeline.")
+        raise UserError(f"{PIPELINE_KEY}: {problem}. Use a text-to-image pipeline.")
     # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
     known = [name for name in GUIDANCE if name in parameters]
     scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))
@@ -171,12 +180,14 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     fixed: dict[str, Any] = {"num_inference_steps": config.steps}
     fixed |= {name: config.size for name in ("height", "width") if name in parameters}
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
-    fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
+    if kind in RETURN_TENSORS:
+        fixed["output_type"] = "pt"
     # FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512.
-    if "max_sequence_length" in parameters and (tokenizer := longest_tokenizer(pipeline)):
-        longest = tokenizer.model_max_length
-        fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
-    fixed |= {} if scale is None else {scale: config.guidance}
+    tokenizer = longest_tokenizer(pipeline) if "max_sequence_length" in parameters else None
+    if tokenizer is not None and tokenizer.model_max_length < parameters["max_sequence_length"].default:
+        fixed["max_sequence_length"] = tokenizer.model_max_length
+    if scale is not None:
+        fixed[scale] = config.guidance
     if config.negative_prompt and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
         problem = f"the guidance of {kind} is distilled into its weights, so a negative prompt has no effect"
         raise UserError(f'{KEY}.negative_prompt: {problem}. Write negative_prompt: "".')
