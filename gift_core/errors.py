@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ T = TypeVar("T")
 LONGEST_WORD = 200  # of an unknown name for which a similar one is looked for
 MOST_ENTRIES = 2000  # of a folder that are read for the names beside a missing path
 SHOWN_ENTRIES = 6
+SHOWN_WORDS = 60  # of an error of another library
 
 
 class GiftError(Exception):
@@ -26,6 +27,18 @@ class UserError(GiftError):
 
 class ContractError(GiftError):
     """A bad artifact: which file, what was expected of it, and which stage makes it again."""
+
+
+@contextmanager
+def explained(what: str, remedy: str) -> Iterator[None]:
+    """Within the block an error of another library, of any type, is a UserError: `what`, its first words, `remedy`."""
+    try:
+        yield
+    except (GiftError, MemoryError):
+        raise
+    except Exception as error:  # open_clip, diffusers, transformers, the hub, torch and pyarrow raise many types
+        words = " ".join(str(error).split()[:SHOWN_WORDS]).rstrip(".") or type(error).__name__
+        raise UserError(f"{what}: {printable(words)}. {remedy}") from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -55,9 +68,7 @@ def no_such_path(path: Path, kind: str = "file or folder") -> str:
     folder only those of folders. Where folders above it are missing, too, it says what is in the last one that is not.
     """
     if path.exists():
-        other_kind = "file" if path.is_file() else "device"
-        if path.is_dir():
-            other_kind = "folder"
+        other_kind = "folder" if path.is_dir() else "file"
         return f"{printable(str(path))}: it is a {other_kind}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.is_dir()), Path())
     names: list[str] = []

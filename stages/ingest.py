@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
@@ -25,7 +24,8 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
         from .dvc.guards import require_distinct_classes
 
-        def choose(dataset: Dataset) -> Dataset:
+        def prepare(dataset: Dataset) -> Dataset:
+            require_distinct_classes(stage, dataset)
             return dataset if stage.config.rehearsal is None else rehearsed(stage, dataset)
 
         info = ingest_task(
@@ -35,8 +35,7 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             ingest_config=stage.config.ingest,
             seed=stage.config.seed,
             root=stage.layout.root,
-            require=partial(require_distinct_classes, stage),
-            choose=choose,
+            prepare=prepare,
         )
         if not info.counts["train"] and task not in stage.config.evaluation.probes:
             problem = f"params.yaml: sequence: {task} has no training images, so it can only be a probe"

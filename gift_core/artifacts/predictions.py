@@ -85,20 +85,15 @@ def retrieval_rows(
     `right` and `found` are positions of images: the right one, and that of the first answer. `answers` are rows of
     numbers, as long as the longest. -1 is none.
     """
-    texts = {"label": list(map(_digits, right)), "predicted": list(map(_digits, found))}
-    retrieved = [_without_none(row) for row in answers]
-    numbers = {"image": list(map(int, queries)), "rank": list(map(int, ranks))}
-    rows: pd.DataFrame = pd.DataFrame({**numbers, **texts, "query": query, "retrieved": retrieved, **columns})
-    ordered: pd.DataFrame = rows[RETRIEVAL.names]
-    return ordered
-
-
-def _digits(number: Any) -> str:
-    return str(int(number))
-
-
-def _without_none(row: Numbers) -> list[int]:
-    return [int(answer) for answer in row if answer >= 0]
+    of_queries = {
+        "image": [int(position) for position in queries],
+        "label": [str(int(position)) for position in right],
+        "predicted": [str(int(position)) for position in found],
+        "rank": [int(rank) for rank in ranks],
+        "retrieved": [[int(answer) for answer in row if answer >= 0] for row in answers],
+    }
+    rows: pd.DataFrame = pd.DataFrame({**of_queries, "query": query, **columns})[RETRIEVAL.names]
+    return rows
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,6 @@ class Recalls:
 
 
 def recalls(test: pd.DataFrame) -> Recalls:
-    """Returns the recalls of the rows of one test."""
     shares, means = {}, {}
     for query in (OF_CAPTION, OF_IMAGE):
         ranks = test.loc[test["query"] == query, "rank"]

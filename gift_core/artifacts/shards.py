@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +79,12 @@ class Pair:
 def pair_key(index: int, position: int) -> str:
     """Returns img2dataset's key of a pair: the shard's name, then the pair's position in four or more digits."""
     return f"{index:05d}{position:04d}"
+
+
+def columns_of(pairs: Iterable[Pair]) -> tuple[list[str], list[str], list[Callable[[], bytes]]]:
+    """Returns the keys, the prompts, and functions that read the images when they are used, which can be pickled."""
+    rows = [(pair.key, pair.prompt, pair.read_again or partial(bytes, pair.image)) for pair in pairs]
+    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
 def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> Path:

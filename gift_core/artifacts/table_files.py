@@ -80,7 +80,7 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> t
     return tuple(header), rows
 
 
-def fitting_columns(path: Path, fits: Callable[[str], bool], *, location: str) -> list[str]:
+def fitting_columns(path: Path, fits: Callable[[str], object], *, location: str) -> list[str]:
     """Returns the columns that have text, and no text that does not fit. Missing and empty cells do not count.
 
     UserError for an unreadable file, as read_table_file.

@@ -77,13 +77,13 @@ def write_source(
     replay: str,
     read: Mapping[str, str],
     model: str = "",
-    environment: Mapping[str, str | int] | None = None,
+    environment: dict[str, str | int] | None = None,
 ) -> None:
     """Writes source.json, after every other file of the folder."""
     others = (path for path in sorted(folder.glob("*")) if path.name[0] != "." and path.name != SOURCE)
     files = {path.name: sha256_of(path) for path in others}
-    computed = {} if environment is None else {"environment": dict(environment)}
-    write_json(folder / SOURCE, {"replay": replay, "model": model, "read": dict(read), "files": files, **computed})
+    source = Source(replay=replay, model=model, read=dict(read), files=files, environment=environment)
+    write_json(folder / SOURCE, source.model_dump(exclude_none=True))
 
 
 def read_source(folder: Path) -> Source:

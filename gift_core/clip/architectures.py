@@ -9,8 +9,7 @@ import copy
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_d
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.artifacts.model_folder import CONFIG, shape_fault
-from gift_core.errors import UserError, nearest, no_such_path
+from gift_core.errors import UserError, explained, nearest, no_such_path
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
 # Preprocessing settings, other than the size, that belong to released weights.
@@ -239,13 +238,3 @@ def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any
         for name, content in contents.items():
             Path(folder, Path(name).name).write_bytes(content)
         return load_tokenizer(f"{LOCAL}{folder}")
-
-
-@contextmanager
-def explained(what: str, remedy: str) -> Iterator[None]:
-    """Within the block an error of another library, of any type, is a UserError: `what`, its first words, `remedy`."""
-    try:
-        yield
-    except Exception as error:  # open_clip, timm, transformers, the hub, torch and pickle raise many types
-        words = " ".join(str(error).split()[:60]).rstrip(".")
-        raise UserError(f"{what}: {words}. {remedy}") from error

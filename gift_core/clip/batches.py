@@ -1,4 +1,6 @@
-"""Seeded batches of a task's training images, as random resized crops, and of several tasks together.
+"""Seeded batches of a task's training images or image-caption pairs, and of several tasks together.
+
+Images are random resized crops.
 
 B images, C channels, S side of the model's images, H W sides of a source image, K classes, L tokens.
 """
@@ -8,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.artifacts.task import CLASSES, StoredImage
+from gift_core.artifacts.task import CLASSES, PAIRS, StoredImage
 from gift_core.clip.crops import crop_and_resize, sample_boxes
+from gift_core.clip.encoding import cut_texts, trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
+from gift_core.clip.same_tokens import tokenizer_of
 from gift_core.computation import own_share
 from gift_core.seeds import seed_for
 from gift_core.torch_devices import to_device
@@ -75,11 +79,9 @@ class TaskBatches(Protocol):
     @property
     def class_prompts(self) -> Sequence[str]:
         """One prompt per class, in the order of the labels. Of pairs: captions that stand for the task."""
-        ...
 
     def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`. It depends on nothing else."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,6 @@ class TrainingImages:
         return f"{len(self.class_prompts)} classes"
 
     def sample(self, iteration: int) -> TrainingBatch:
-        """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
         return TrainingBatch(self.crops(chosen, iteration), {"labels_B": labels_B})
@@ -164,6 +165,42 @@ class TrainingImages:
         boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[share]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
         return placed(normalize(self._clip, pixels_BCHW), share, len(chosen))
+
+
+class TrainingPairs(TrainingImages):
+    """Batches of images with captions. Of the captions of an image, each batch has one, sampled by seed."""
+
+    def __init__(self, clip: Clip, images: Sequence[StoredImage], **options: Any) -> None:
+        super().__init__(clip, images, **options)
+        self._captions = [image.captions for image in images]
+
+    @property
+    def summary(self) -> str:
+        """What the batches are of, how many captions the context of the model cuts, and how many are another's text."""
+        captions = [caption for captions in self._captions for caption in captions]
+        cut = cut_texts(self._clip, captions)
+        same = tokenizer_of(self._clip.tokenizer).count_repeated(captions)
+        notes = []
+        if cut:
+            notes.append(f"{cut:,} longer than the model's context, and cut")
+        if same:
+            notes.append(f"{same:,} with the tokens of another one, so they are one text to the model")
+        note = f" ({'; '.join(notes)})" if notes else ""
+        return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
+
+    def sample(self, iteration: int) -> TrainingBatch:
+        chosen = self._indices.sample(iteration)
+        generator = np.random.default_rng(seed_for(*self._names, "caption", iteration))
+        counts_B = [len(self._captions[image]) for image in chosen]
+        numbers_B = generator.integers(counts_B)
+        captions = [self._captions[image][number] for image, number in zip(chosen, numbers_B, strict=True)]
+        tokens_BL = self._clip.tokenizer(captions)
+        texts_B = torch.unique(tokens_BL, dim=0, return_inverse=True)[1].numpy()
+        same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
+        targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
+        tokens_BL = trim_rows(self._clip.model, tokens_BL).to(self._clip.device)
+        targets = {"targets_BB": to_device(targets_BB, self._clip.device)}
+        return TrainingBatch(self.crops(chosen, iteration), targets, PAIRS, tokens_BL=tokens_BL)
 
 
 class JointImages:
@@ -181,7 +218,6 @@ class JointImages:
 
     @property
     def summary(self) -> str:
-        """What the batches are of."""
         return ", ".join(task.summary for task in self._tasks) or "0 classes"
 
     def sample(self, iteration: int) -> TrainingBatch:

@@ -29,7 +29,6 @@ from gift_core.clip.architectures import (
     LOCAL,
     PROBES,
     build_model,
-    explained,
     fill_weights,
     load_tokenizer,
     require_known_tokens,
@@ -37,7 +36,7 @@ from gift_core.clip.architectures import (
     require_supported,
     tokenizer_files_of,
 )
-from gift_core.errors import ContractError, UserError, no_such_path
+from gift_core.errors import ContractError, UserError, explained, no_such_path
 from gift_core.untrusted import read_json_file
 from gift_core.work.publishing import build_folder
 
@@ -72,7 +71,6 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
         return self.scale.device
 
     @property
@@ -143,15 +141,15 @@ def assemble(
     return as_clip(model.to(device), tokenizer, config["model_cfg"], location=location, **options)
 
 
-def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: str = "") -> Clip:
+def load_folder(folder: Path, *, device: torch.device, precision: str, is_hashed: bool = False) -> Clip:
     """The model that an earlier stage saved in `folder`.
 
-    `sha256` is what model_hash returned, where the caller has hashed the weights already. ContractError if the model is
-    missing or damaged, changed since it was saved, or of another method or task than the folder's name says.
+    `is_hashed`: the caller has compared its hashes already (model_hash). ContractError if the model is missing or
+    damaged, or changed since it was saved.
     """
     try:
         config = check_folder(folder)
-        if not sha256:
+        if not is_hashed:
             model_hash(folder)
         return _load(folder, config, device, precision)
     except UserError as error:

@@ -44,11 +44,9 @@ class Retrieval:
 
     @property
     def count(self) -> int:
-        """The number of test images."""
         return len(self.images_N)
 
     def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
-        """Returns the rows of artifacts.predictions."""
         owner = dict(zip(self.captions_C.tolist(), self.owners_C.tolist(), strict=True))
         ranks_N, ranks_C = self._halves(self.ranks_Q)
         found_NK, found_CK = self._halves(self.found_QK)

@@ -39,7 +39,6 @@ class Classification:
 
     @property
     def count(self) -> int:
-        """The number of images."""
         return len(self.labels_N)
 
     def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -73,5 +72,4 @@ def outcome_of(task: TaskInfo, tensors: Mapping[str, torch.Tensor]) -> TestOutco
 
 
 def test_of(clip: Clip, test_set: TestSet) -> TestOutcome:
-    """Returns the test of a model on test images."""
     return outcome_of(test_set.task, TESTERS[test_set.task.kind](clip, test_set))

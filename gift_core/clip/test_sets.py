@@ -52,7 +52,6 @@ class TestSet:
         self._store: PixelCache | None = None
 
     def __len__(self) -> int:
-        """The number of images."""
         count = self.task.counts["test"]
         return count if self._limit is None else min(count, self._limit.max_images)
 

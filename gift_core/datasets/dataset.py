@@ -40,7 +40,6 @@ class Sample:
 
     @property
     def captions(self) -> Captions:
-        """Its captions, in a task of pairs."""
         return tuple(self.label.split("\n"))
 
 

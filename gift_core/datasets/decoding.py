@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -77,16 +77,11 @@ class Decoder:
         skipping leaves none of it, or none of a class for training.
         """
         has_captions = self.dataset.has_captions
-        sound = set[str]()  # the labels of images that can be decoded
+        sound = set[str]()
         numbers = {label: number for number, label in enumerate(self.dataset.classes)}
         for sample, (digest, stored) in zip(samples, in_order(self._stored, samples), strict=True):
             if digest:
-                label = sample.name if has_captions else sample.label
-                first_split, first_label = self._first.setdefault(digest, (split, label))
-                if first_split != split:
-                    self.in_both.append(sample.name)
-                if first_label != label:
-                    self.relabeled.append(sample.name)
+                self._compare_with_first(sample, split, digest)
             if isinstance(stored, BadImageError):
                 self.bad.append((sample.name, str(stored)))
                 continue
@@ -95,19 +90,31 @@ class Decoder:
                 self.first_of_several.append(sample.name)
             sound.add(sample.label)
             yield image, extension, sample.captions if has_captions else numbers[sample.label]
+        self._require_enough(split, samples, sound)
+
+    def _compare_with_first(self, sample: Sample, split: str, digest: bytes) -> None:
+        label = sample.name if self.dataset.has_captions else sample.label
+        first_split, first_label = self._first.setdefault(digest, (split, label))
+        if first_split != split:
+            self.in_both.append(sample.name)
+        if first_label != label:
+            self.relabeled.append(sample.name)
+
+    def _require_enough(self, split: str, samples: Sequence[Sample], sound: Collection[str]) -> None:
+        """Raises UserError as `images` says. `sound`: the labels of images of the split that can be decoded."""
         if self.on_bad_image == "refuse":
             if self.bad and split != "train":  # the error names the bad training images, too
                 named = first_names([f"{file} ({reason})" for file, reason in self.bad])
                 problem = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
                 raise UserError(f"{self.location}: {problem}. Repair or remove them, or set on_bad_image: skip.")
             return
+        kind = "training" if split == "train" else split
         lost = [sample.label for sample in samples if sample.label not in sound]
-        if lost and (not sound or (split == "train" and not has_captions)):
-            of_class = f" of class {self.dataset.classes[lost[0]]!r}" if sound else ""
-            problem = (
-                f"no {'training' if split == 'train' else split} image{of_class} can be decoded. Replace the images"
-            )
-            raise UserError(f"{self.location}: {problem}{', or remove the class' if sound else ''}.")
+        if lost and not sound:
+            raise UserError(f"{self.location}: no {kind} image can be decoded. Replace the images.")
+        if lost and split == "train" and not self.dataset.has_captions:
+            problem = f"no training image of class {self.dataset.classes[lost[0]]!r} can be decoded"
+            raise UserError(f"{self.location}: {problem}. Replace the images, or remove the class.")
 
     def _stored(self, sample: Sample) -> tuple[bytes, tuple[bytes, str, bool] | BadImageError]:
         """A hash of the file, and the encoded image, its extension, and whether the file has other frames or pages."""
@@ -127,7 +134,6 @@ def read_image(sample: Sample) -> bytes:
 
 
 def digest_of(data: bytes) -> bytes:
-    """Returns a hash of an image file."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

@@ -132,7 +132,6 @@ class FolderReader:
             yield Sample(label, printable(name), status.st_size, path.read_bytes, split)
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what was left out, and which folders are links."""
         notes = left_out_notes(self.left_out)
         if self._links:
             notes += (f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}.",)

@@ -49,29 +49,38 @@ def hub_files(names: Sequence[str], card: Mapping[str, Any], config: str | None,
     data = [name for name in sorted(names) if name.endswith(DATA_FILES) and is_inside(name)]
     if not data:
         raise UserError(f"{location}: there are no files {' or '.join(DATA_FILES)}. Name another one, or a revision.")
-    configs: dict[str, Splits] = {}
-    listed = sections(card.get("configs"))
-    for section in listed:
-        entries = section.get("data_files")
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if not isinstance(entry, dict):
-                entry = {"split": "train", "path": entry}
-            paths = entry["path"] if isinstance(entry.get("path"), list) else [entry.get("path")]
-            patterns = [str(path).removeprefix("./") for path in paths]
-            files = [name for name in data if any(fnmatchcase(name, pattern) for pattern in patterns)]
-            if files:
-                splits = configs.setdefault(str(section.get("config_name")), {})
-                splits.setdefault(str(entry.get("split")), []).extend(files)
-    if not configs:
-        for name in data:
-            named, split = split_by_name(name)
-            configs.setdefault(named or DEFAULT, {}).setdefault(split, []).append(name)
+    configs = _configs_of_card(card, data) or _configs_by_name(data)
     if config is None:
+        listed = sections(card.get("configs"))
         marked = [str(section.get("config_name")) for section in listed if section.get("default") is True]
         config = next(name for name in (*marked, DEFAULT, *configs) if name in configs)
         if len(configs) > 1 and config not in (*marked, DEFAULT):
             raise UserError(f"{location}: there are several configs. Name one: --config {' | '.join(sorted(configs))}")
     return lookup(configs, config, f"{location}: config")
+
+
+def _configs_of_card(card: Mapping[str, Any], data: Sequence[str]) -> dict[str, Splits]:
+    """The files of each split of each config that the card lists. A pattern without a split is of the split train."""
+    configs: dict[str, Splits] = {}
+    for section in sections(card.get("configs")):
+        entries = section.get("data_files")
+        for entry in entries if isinstance(entries, list) else [entries]:
+            listed = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
+            paths = listed.get("path")
+            patterns = [str(path).removeprefix("./") for path in (paths if isinstance(paths, list) else [paths])]
+            files = [name for name in data if any(fnmatchcase(name, pattern) for pattern in patterns)]
+            if files:
+                splits = configs.setdefault(str(section.get("config_name")), {})
+                splits.setdefault(str(listed.get("split")), []).extend(files)
+    return configs
+
+
+def _configs_by_name(data: Sequence[str]) -> dict[str, Splits]:
+    configs: dict[str, Splits] = {}
+    for name in data:
+        config, split = split_by_name(name)
+        configs.setdefault(config or DEFAULT, {}).setdefault(split, []).append(name)
+    return configs
 
 
 def files_of(splits: Mapping[Any, str], files: Splits, location: str) -> Splits:

@@ -82,7 +82,7 @@ def find_split_column(folder: Path, table: str, others: Collection[str]) -> str 
     files = _tables(folder, table)
     if not files or (len(files) > 1 and "test" in {_split_by_name(file, folder) for file in files}):
         return None
-    columns = [set(fitting_columns(file, _is_split, location="--table")) for file in files]
+    columns = [set(fitting_columns(file, split_of, location="--table")) for file in files]
     of_splits = sorted(set.intersection(*columns).difference(others))
     if len(of_splits) > 1:
         problem = f"the columns {' and '.join(map(repr, of_splits))} have the names of splits"
@@ -119,10 +119,6 @@ def _has_names(file: Path, column: str) -> bool:
 def _tables(folder: Path, table: str) -> list[Path]:
     matches = sorted(folder.glob(table)) if is_inside(table) else []
     return [file for file in matches if file.suffix.lower() in READERS and file.is_file()]
-
-
-def _is_split(text: str) -> bool:
-    return split_of(text) is not None
 
 
 def _split_by_name(file: Path, folder: Path) -> str | None:

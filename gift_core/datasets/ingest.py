@@ -74,22 +74,18 @@ def ingest(
     ingest_config: IngestConfig,
     seed: int,
     root: Path = Path(),
-    require: Callable[[Dataset], None] = lambda dataset: None,
-    choose: Callable[[Dataset], Dataset] = lambda dataset: dataset,
+    prepare: Callable[[Dataset], Dataset] = lambda dataset: dataset,
 ) -> TaskInfo:
     """Writes the task into `folder` and returns the content of its task.json. Paths of the config are below `root`.
 
-    `require` may refuse the data set before an image is decoded. Then `choose` may leave out images. UserError if the
-    source is unsound (unknown name, no images, images that cannot be decoded, ...) or if the disk is too small for the
-    files as they are. After an error `folder` is as it was before.
+    `prepare` may refuse the data set, or leave out images, before one is decoded. UserError if the source is unsound
+    (unknown name, no images, images that cannot be decoded, ...) or if the disk is too small for the files as they are.
+    After an error `folder` is as it was before.
     """
-    dataset = open_dataset(name, config, seed=seed, root=root)
-    require(dataset)
-    dataset = choose(dataset)
+    dataset = prepare(open_dataset(name, config, seed=seed, root=root))
     on_bad_image = "refuse" if isinstance(config, MiniTaskConfig) else config.on_bad_image
     decoder = Decoder(dataset, _location(name, config), on_bad_image, ingest_config)
-    size = sum(sample.size for sample in (*dataset.train, *dataset.test))
-    require_free_bytes(folder, size, f"ingest {name}")
+    require_free_bytes(folder, dataset.size, f"ingest {name}")
     info = TaskInfo(name, tuple(dataset.classes.values()), dataset.templates, config.source, notes=dataset.notes)
     return write_task(
         folder,

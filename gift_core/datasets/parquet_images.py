@@ -6,8 +6,8 @@ Labels are read at once, images when they are asked for, a row group at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from gift_core.artifacts.table_files import TEXT
 from gift_core.config.tasks import HubTaskConfig, PairsTaskConfig, TableTaskConfig
 from gift_core.datasets.dataset import VALIDATION, Listing, Sample, validation_note
 from gift_core.datasets.spelling import plain_captions, plain_name, require_split, split_within
-from gift_core.errors import UserError, did_you_mean, printable
+from gift_core.errors import UserError, did_you_mean, explained
 from gift_core.progress import progress
 from gift_core.untrusted import parse_json
 
@@ -66,17 +66,10 @@ def features_of(schema: pa.Schema) -> Features:
     return Features(columns(IMAGES), {**named, **dict.fromkeys(texts, ()), **unnamed}, captions)
 
 
-@contextmanager
-def parquet_errors(path: Path, location: str) -> Iterator[None]:
+def parquet_errors(path: Path, location: str) -> AbstractContextManager[None]:
     """Turns what pyarrow raises in the block into a UserError that names the file."""
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # pyarrow.ArrowException, OSError and others, for a damaged file
-        reason = printable((str(error).splitlines() or [type(error).__name__])[0])
-        problem = f"{path.name} cannot be read as Parquet ({reason})"
-        raise UserError(f"{location}: {problem}. Write it again, or remove the folder and fetch it again.") from None
+    remedy = "Write it again, or remove the folder and fetch it again."
+    return explained(f"{location}: {path.name} cannot be read as Parquet", remedy)
 
 
 def split_by_name(name: str) -> tuple[str, str]:

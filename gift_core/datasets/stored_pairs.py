@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from gift_core.artifacts.shards import MANIFEST, UNFINISHED, Pair, iterate_pairs
-from gift_core.clip.images import Read, decode, in_memory
+from gift_core.artifacts.shards import MANIFEST, UNFINISHED, columns_of, iterate_pairs
+from gift_core.clip.images import Read, decode
 from gift_core.datasets.image_captions import iterate_folder
 from gift_core.datasets.spelling import plain_name
 from gift_core.datasets.webdataset import tar_samples
@@ -30,12 +30,6 @@ class StoredPairs(Sequence[tuple[Image.Image, str]]):
     prompts: Sequence[str]
     reads: Sequence[Read]
 
-    @classmethod
-    def of(cls, pairs: Iterable[Pair]) -> StoredPairs:
-        """Returns the pairs of the pipeline as the caller gets them."""
-        rows = [(pair.key, pair.prompt, pair.read_again or in_memory(pair.image)) for pair in pairs]
-        return cls([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
-
     def __len__(self) -> int:
         return len(self.prompts)
 
@@ -45,8 +39,9 @@ class StoredPairs(Sequence[tuple[Image.Image, str]]):
         try:
             return decode(self.reads[number]()), self.prompts[number]
         except OSError as error:
-            what = f"{self.names[number]}: {error.strerror or 'no image, or a damaged one'}"
-            raise UserError(f"gift_core: pairs[{number}]: {what}. Replace it, or generate the pairs again.") from None
+            reason = error.strerror or "no image, or a damaged one"
+            problem = f"{self.names[number]}: {reason}. Replace it, or generate the pairs again."
+            raise UserError(f"gift_core: pairs[{number}]: {problem}") from None
 
 
 def read_pairs(folder: str | Path) -> StoredPairs:
@@ -66,15 +61,16 @@ def read_pairs(folder: str | Path) -> StoredPairs:
     if not path.is_dir():
         raise UserError(f"{LOCATION}: {no_such_path(path, 'folder')}")
     if (path / MANIFEST).is_file():
-        return StoredPairs.of(iterate_pairs(path))
+        return StoredPairs(*columns_of(iterate_pairs(path)))
     if (path / UNFINISHED).is_file():
-        what = f"{path} is unfinished. Call gift_core.generate_pairs again with the same arguments, which continues it"
-        raise UserError(f"{LOCATION}: {what}.")
+        remedy = "Call gift_core.generate_pairs again with the same arguments, which continues it"
+        raise UserError(f"{LOCATION}: {path} is unfinished. {remedy}.")
     tars = sorted(path.rglob("*.tar"))
     if not tars:
-        return StoredPairs.of(iterate_folder(path, LOCATION))
-    samples = [sample for tar in tars for sample in tar_samples(tar, None, LOCATION)]
+        return StoredPairs(*columns_of(iterate_folder(path, LOCATION)))
+    samples = [sample for tar in tars for sample in tar_samples(tar, None, LOCATION, [])]
     if not samples:
         raise UserError(f"{LOCATION}: the tars in {path} have no images. Each needs its text: 0001.jpg and 0001.txt.")
-    names, texts = [each.name for each in samples], [plain_name(each.label) for each in samples]
-    return StoredPairs(names, texts, [each.read for each in samples])
+    names = [sample.name for sample in samples]
+    prompts = [plain_name(sample.label) for sample in samples]
+    return StoredPairs(names, prompts, [sample.read for sample in samples])

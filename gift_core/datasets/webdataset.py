@@ -47,7 +47,7 @@ def read_tars(name: str, tars: Mapping[str, Sequence[Path]], label: str | None, 
         before = len(samples)
         key = f"params.yaml: tasks.{name}.{split}"
         for tar in progress(paths, len(paths), f"list {name} {split} tars"):
-            samples += tar_samples(tar, label, key, split, left_out)
+            samples += tar_samples(tar, label, key, left_out, split)
         if len(samples) == before:
             notes = "".join(f" {note}" for note in left_out_notes(left_out))
             problem = f"the tars have no samples. Write files with the same name: 0001.jpg, 0001.{_extension(label)}"
@@ -75,9 +75,7 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     return sorted(tars, key=lambda path: path.as_posix())
 
 
-def tar_samples(
-    path: Path, label: str | None, key: str, split: str = "", left_out: list[str] | None = None
-) -> Iterator[Sample]:
+def tar_samples(path: Path, label: str | None, key: str, left_out: list[str], split: str = "") -> Iterator[Sample]:
     """Yields the samples of one tar. `label` as in read_tars. `left_out` gets the names of other files in it.
 
     UserError, which begins with `key`, for a damaged tar, and for a sample without one image and its label.
@@ -99,8 +97,7 @@ def tar_samples(
     except (tarfile.TarError, OSError) as error:
         problem = f"{path.name} cannot be read as a tar of samples ({error})"
         raise UserError(f"{key}: {problem}. Unpack it with gunzip if it is compressed, or copy it again.") from None
-    if left_out is not None:
-        left_out += [f"{path.name}/{name}" for name in skipped]
+    left_out += [f"{path.name}/{name}" for name in skipped]
 
 
 def _extension(label: str | None) -> str:

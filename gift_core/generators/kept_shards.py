@@ -46,17 +46,14 @@ class ShardFolder:
     folder: Path
 
     def finished(self, shard: Shard) -> Sequence[Pair] | None:
-        """Returns the pairs of a shard whose files are sound and hold its prompts."""
         return finished_pairs(
             self.folder, shard.number, [(request.prompt_id, request.prompt) for request in shard.requests]
         )
 
     def is_finished(self, shard: Shard) -> bool:
-        """Returns whether the shard is in the folder."""
         return self.finished(shard) is not None
 
     def keep(self, number: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
-        """Writes the files of a shard."""
         write_shard(self.folder, number, pairs, stats)
 
 
@@ -70,7 +67,6 @@ class ShardsInMemory:
         """No shard is there before it is generated."""
 
     def keep(self, number: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
-        """Adds the pairs of the next shard."""
         self.pairs.extend(pairs)
 
 

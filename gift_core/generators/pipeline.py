@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.experiment import looks_local
 from gift_core.downloads import require_download
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, explained, lookup
 from gift_core.generators.cut_prompts import longest_tokenizer, silence_cut_prompts
 from gift_core.quantities import first_names
 from gift_core.work.overlap import copied_to_cpu
@@ -41,13 +41,10 @@ GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
 # Pipelines whose images are taken as a tensor, because diffusers' conversion keeps the GPU waiting. Others may return
 # values in another range then (PRX does), so this is not read from the signature.
-RETURN_TENSORS = frozenset(
-    f"{family}Pipeline"
-    for family in (
-        "StableDiffusion", "LatentConsistencyModel", "StableDiffusionXL", "PixArtAlpha", "PixArtSigma",
-        "StableDiffusion3", "Flux",
-    )
-)  # fmt: skip
+RETURN_TENSORS = {
+    "StableDiffusionPipeline", "LatentConsistencyModelPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline",
+    "PixArtSigmaPipeline", "StableDiffusion3Pipeline", "FluxPipeline",
+}  # fmt: skip
 
 
 def pretrained_pipeline(config: GeneratorConfig) -> Any:
@@ -57,13 +54,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     the files of a tokenizer are missing. Where accelerate is not installed, diffusers warns of missing tensors.
     """
     if not Path(config.pipeline).is_dir():
-        if looks_local(config.pipeline):
-            remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
-            raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
-        folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
-        params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
-        key, revision = "generator.pipeline", config.revision
-        require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=revision)
+        _require_on_hub(config)
     import diffusers
     import transformers
 
@@ -72,15 +63,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     transformers.utils.logging.disable_progress_bar()
     silence_cut_prompts()
     try:
-        try:
-            pipeline = _from_pretrained(config, None)
-        except OSError as error:
-            if "no file named" not in str(error):
-                raise
-            try:  # some repositories contain only half-precision files
-                pipeline = _from_pretrained(config, "fp16")
-            except Exception:
-                raise error from None
+        pipeline = _from_pretrained(config)
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         text = str(error).strip() or type(error).__name__
         remedy = "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
@@ -111,7 +94,30 @@ def _require_whole(pipeline: Any, config: GeneratorConfig) -> None:
                 raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {problem}. Fetch the folder again ({remedy}).")
 
 
-def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
+def _require_on_hub(config: GeneratorConfig) -> None:
+    if looks_local(config.pipeline):
+        remedy = "Restore it (git checkout / dvc pull), or use a hub name: stabilityai/sdxl-turbo."
+        raise UserError(f"{PIPELINE_KEY}: no folder {config.pipeline}. {remedy}")
+    folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
+    params = {"pipeline": folder, "revision": "null"}
+    index, key = ("model_index.json",), "generator.pipeline"
+    require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=config.revision)
+
+
+def _from_pretrained(config: GeneratorConfig) -> Any:
+    """Loads the files of half precision where a repository has no others."""
+    try:
+        return _of_variant(config, None)
+    except OSError as error:
+        if "no file named" not in str(error):
+            raise
+        try:
+            return _of_variant(config, "fp16")
+        except Exception:
+            raise error from None
+
+
+def _of_variant(config: GeneratorConfig, variant: str | None) -> Any:
     import torch
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
@@ -147,14 +153,11 @@ def add_lora(pipeline: Any, config: LoraConfig) -> None:
     Raises UserError if the pipeline does not support LoRA, or if the weights do not fit it.
     """
     options = {} if config.weight_name is None else {"weight_name": config.weight_name}
-    try:
+    remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
+    with explained(f"{LORA_KEY}: {config.path} cannot be added to {type(pipeline).__name__}", remedy):
         pipeline.load_lora_weights(config.path, adapter_name=ADAPTER, **options)
         if not pipeline.get_active_adapters():
             raise ValueError("none of its weights match a layer")
-    except Exception as error:  # diffusers, peft and the hub each raise their own errors for wrong weights
-        problem = f"{config.path} cannot be added to {type(pipeline).__name__} ({' '.join(str(error).split()[:60])})"
-        remedy = "Use a LoRA that was trained for this pipeline, or write lora: null."
-        raise UserError(f"{LORA_KEY}: {problem}. {remedy}") from error
     pipeline.set_adapters([ADAPTER], adapter_weights=[config.scale])
 
 
@@ -168,7 +171,7 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     missing = [name for name in REQUIRED if name not in parameters]
     if missing:
         problem = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
-        raise UserError(f"{KEY}.pipeline: {problem}. Use a text-to-image pipeline.")
+        raise UserError(f"{PIPELINE_KEY}: {problem}. Use a text-to-image pipeline.")
     # The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image.
     known = [name for name in GUIDANCE if name in parameters]
     scale = next((name for name in known if parameters[name].default is not None), next(iter(known), None))
@@ -177,12 +180,14 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> tuple[dict[str, Any
     fixed: dict[str, Any] = {"num_inference_steps": config.steps}
     fixed |= {name: config.size for name in ("height", "width") if name in parameters}
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
-    fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
+    if kind in RETURN_TENSORS:
+        fixed["output_type"] = "pt"
     # FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512.
-    if "max_sequence_length" in parameters and (tokenizer := longest_tokenizer(pipeline)):
-        longest = tokenizer.model_max_length
-        fixed |= {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
-    fixed |= {} if scale is None else {scale: config.guidance}
+    tokenizer = longest_tokenizer(pipeline) if "max_sequence_length" in parameters else None
+    if tokenizer is not None and tokenizer.model_max_length < parameters["max_sequence_length"].default:
+        fixed["max_sequence_length"] = tokenizer.model_max_length
+    if scale is not None:
+        fixed[scale] = config.guidance
     if config.negative_prompt and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
         problem = f"the guidance of {kind} is distilled into its weights, so a negative prompt has no effect"
         raise UserError(f'{KEY}.negative_prompt: {problem}. Write negative_prompt: "".')
@@ -201,12 +206,9 @@ def make_scheduler(default: Any, name: str) -> Any:
 
     known = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler") and not entry.startswith("Flax")}
     kind = getattr(diffusers, lookup(known, name, f"{KEY}.scheduler"))
-    try:
+    problem = f"{name} cannot be made from the settings of {type(default).__name__}"
+    with explained(f"{KEY}.scheduler: {problem}", "Use another one, or null."):
         made = kind.from_config(default.config)
-    except (ImportError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        problem = f"{name} cannot be made from the settings of {type(default).__name__} ({reason})"
-        raise UserError(f"{KEY}.scheduler: {problem}. Use another one, or null.") from error
     if _matches_flow(made) != _matches_flow(default):
         problem = f"{name} and {type(default).__name__}, which the model was trained with, define noise differently"
         raise UserError(f"{KEY}.scheduler: {problem}: images would be noise. Use one of the same kind, or null.")
@@ -325,14 +327,11 @@ def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: 
             if hasattr(part, "set_attention_backend")
             and any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())
         ]
-        try:
+        with explained(f"{MEMORY_KEY}.attention", "Name another one, or write attention: null."):
             if not models:
-                raise ValueError(f"no part of {type(pipeline).__name__} supports attention backends.")
+                raise ValueError(f"no part of {type(pipeline).__name__} supports attention backends")
             for model in models:
                 model.set_attention_backend(config.attention)
-        except (RuntimeError, ValueError, ImportError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
     if config.offload == "none" or device.type == "cpu":  # where everything is already
         pipeline.to(device)
     else:

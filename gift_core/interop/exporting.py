@@ -20,9 +20,8 @@ from torch.nn import functional
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
-from gift_core.clip.architectures import explained
 from gift_core.clip.model import Clip, tokenizer_contents, weights_of, write_tokenizer
-from gift_core.errors import UserError
+from gift_core.errors import UserError, explained
 from gift_core.interop.importing import KEY
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
@@ -138,7 +137,6 @@ class _Features(torch.nn.Module):
         self.model, self._encode = model, encode
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Unit features [N, D] of N normalized images [N, 3, S, S] or N token rows [N, L]."""
         return functional.normalize(getattr(self.model, self._encode)(rows), dim=-1)
 
 

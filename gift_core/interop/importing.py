@@ -23,7 +23,6 @@ from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, read_shapes
 from gift_core.clip.architectures import (
     LOCAL,
     architecture_config,
-    explained,
     load_tokenizer,
     preprocess_of,
     require_supported,
@@ -32,7 +31,7 @@ from gift_core.clip.architectures import (
 )
 from gift_core.clip.model import Clip, assemble, create_clip, open_folder, read_json_object
 from gift_core.downloads import CACHED_WEIGHTS, require_download
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, explained, lookup
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     TRANSFORMERS_WEIGHTS,

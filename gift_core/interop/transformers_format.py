@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from gift_core.clip.architectures import explained
 from gift_core.clip.model import read_json_object
-from gift_core.errors import UserError
+from gift_core.errors import UserError, explained
 
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")

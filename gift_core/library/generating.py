@@ -15,7 +15,7 @@ import torch
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.prompt_files import VocabularyEntry, prompts_digest
-from gift_core.artifacts.shards import UNFINISHED, write_manifest
+from gift_core.artifacts.shards import UNFINISHED, columns_of, write_manifest
 from gift_core.config.experiment import GeneratorConfig, check_generator
 from gift_core.config.loading import parse_part
 from gift_core.datasets.captions import Captions, base_vocabulary
@@ -122,7 +122,7 @@ def generate_pairs(
             return read_pairs(folder)
         memory = ShardsInMemory()
         _generate(rows, source.load(), memory)
-        return StoredPairs.of(memory.pairs)
+        return StoredPairs(*columns_of(memory.pairs))
 
 
 def _fill(folder: Path, rows: pd.DataFrame, source: _Source) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from gift_core.clip.architectures import LOCAL, explained
+from gift_core.clip.architectures import LOCAL
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip
-from gift_core.errors import UserError
+from gift_core.errors import UserError, explained
 from gift_core.interop.importing import FILE, HUB, clip_of_transformers, load_clip, name_of
 from gift_core.interop.transformers_format import clip_config_of, model_config_of, weights_to_transformers
 from gift_core.library.given_model import NAME, Tokenizer, described, require_model

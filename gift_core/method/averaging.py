@@ -36,18 +36,15 @@ class RunningMean(WeightAveraging):
 
     @torch.no_grad()
     def observe(self, iterations_done: int, parameters: Parameters) -> None:
-        """Add the weights to the mean every `every` iterations."""
         if iterations_done % self._every == 0:
             self._count += 1
             torch._foreach_lerp_(self._mean, list(parameters.values()), 1 / int(self._count))
 
     @torch.no_grad()
     def finish(self, parameters: Parameters) -> None:
-        """Overwrite the weights with the mean."""
         torch._foreach_copy_([*parameters.values()], self._mean)
 
     def state(self) -> list[torch.Tensor]:
-        """The number of averaged weights and their mean."""
         return [self._count, *self._mean]
 
 
@@ -60,7 +57,6 @@ class Interpolation(WeightAveraging):
 
     @torch.no_grad()
     def finish(self, parameters: Parameters) -> None:
-        """Overwrite the weights with the interpolation."""
         weights: list[torch.Tensor] = list(parameters.values())
         torch._foreach_copy_(weights, interpolate(weights, self._start, alpha=self._alpha))
 

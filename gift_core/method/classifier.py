@@ -43,7 +43,7 @@ class EncodingSettings:
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights the caller has hashed already (artifacts.accuracy)."""
         device = set_up_device(str(self.device))  # also sets up another process
-        return load_folder(folder, device=device, precision=self.precision, sha256=noted_hash(folder))
+        return load_folder(folder, device=device, precision=self.precision, is_hashed=True)
 
     def open(self, task: Path, cache_budget: CacheBudget) -> TestSet:
         """Returns the test images of the task in this folder."""
@@ -87,7 +87,7 @@ def classify_among_all(
             units.setdefault(encoder.key(model, task), (model, task))
     pairs, keys = list(units.values()), list(units)
     encoding = Computation("features", pairs, encoder, load=load, rows=lambda pair: 1, noun="test sets", keys=keys)
-    features = dict(zip(keys, map(Features.of, run(encoding)), strict=True))
+    features = {key: Features(**state.tensors) for key, state in zip(keys, run(encoding), strict=True)}
     test_sets = [settings.open(folder, CacheBudget(0)) for folder in tasks]
     numbers, names = one_class_a_name([images.task for images in test_sets])
     class_of_K = torch.tensor(list(chain.from_iterable(numbers)))
@@ -129,11 +129,6 @@ class Features:
 
     image_ND: torch.Tensor
     class_KD: torch.Tensor
-
-    @classmethod
-    def of(cls, state: State) -> Features:
-        """Returns those in a state. Their names do not count: those of files that were kept before are others."""
-        return cls(*state.tensors.values())
 
 
 class Classifier:
@@ -181,7 +176,7 @@ class Encoder(Classifier):
         """Returns those of Features."""
         clip, test_set = self._load(model), self._open(task)
         image_ND, class_KD = encode_test_set(clip, test_set), test_set.class_features(clip)
-        return {"image_ND": image_ND.cpu(), "class_KD": class_KD.cpu()}  # as kept ones are read
+        return {"image_ND": image_ND.cpu(), "class_KD": class_KD.cpu()}
 
     def key(self, model: int, task: int) -> str:
         """Returns what distinguishes the features of these two."""

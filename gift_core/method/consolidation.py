@@ -33,7 +33,6 @@ class Consolidation(Protocol):
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add the penalty's gradient to each parameter's `.grad`; return the penalty, already weighted."""
-        ...
 
     def state(self) -> list[torch.Tensor]:
         """Return the tensors that change from one iteration to the next, always in one order.
@@ -50,7 +49,6 @@ class NoConsolidation(Consolidation):
         pass
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Leave the gradients as they are; return 0."""
         return next(iter(parameters.values())).new_zeros(())
 
 
@@ -63,9 +61,26 @@ class QuadraticPenalty(Consolidation):
         self._start = [value.detach().clone() for value in parameters.values()]
         self._weight = weight
 
+    @torch.no_grad()
     def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty."""
-        return pull_to_start(parameters, self._start, self.importance, weight=self._weight)
+        """Add 2 * weight * F * (theta - theta_start) to `.grad`; return weight * sum F * (theta - theta_start)^2.
+
+        A parameter without `.grad` gets one.
+        """
+        values: list[torch.Tensor] = list(parameters.values())
+        products = []
+        for part in groups(values):
+            moved = list(torch._foreach_sub(values[part], self._start[part]))
+            weighted = moved
+            if self.importance is not None:
+                weighted = list(torch._foreach_mul(self.importance[part], moved))
+            for value in values[part]:
+                if value.grad is None:
+                    value.grad = torch.zeros_like(value)
+            gradients = [value.grad for value in values[part] if value.grad is not None]
+            torch._foreach_add_(gradients, weighted, alpha=2.0 * self._weight)
+            products += [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(weighted, moved, strict=True)]
+        return self._weight * torch.stack(products).sum()
 
 
 class Uniform(QuadraticPenalty):
@@ -144,32 +159,6 @@ CONSOLIDATIONS: Mapping[str, Callable[..., Consolidation]] = {
     "frozen_fisher": FrozenFisher,
     "adaptive_fisher": AdaptiveFisher,
 }
-
-
-@torch.no_grad()
-def pull_to_start(
-    parameters: Mapping[str, torch.Tensor],
-    start: Sequence[torch.Tensor],
-    importance: Sequence[torch.Tensor] | None,
-    *,
-    weight: float,
-) -> torch.Tensor:
-    """Add 2 * weight * F * (theta - theta_start) to `.grad`; return weight * sum F * (theta - theta_start)^2.
-
-    F is `importance`, or 1 where that is None. A parameter without `.grad` gets one.
-    """
-    values = list(parameters.values())
-    products = []
-    for part in groups(values):
-        moved = list(torch._foreach_sub(values[part], list(start[part])))
-        weighted = moved if importance is None else list(torch._foreach_mul(list(importance[part]), moved))
-        for value in values[part]:
-            if value.grad is None:
-                value.grad = torch.zeros_like(value)
-        gradients = [value.grad for value in values[part] if value.grad is not None]
-        torch._foreach_add_(gradients, weighted, alpha=2.0 * weight)
-        products += [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(weighted, moved, strict=True)]
-    return weight * torch.stack(products).sum()
 
 
 def or_zero(gradients: Gradients, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:

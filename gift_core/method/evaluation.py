@@ -61,7 +61,6 @@ class EvaluationInputs:
 
     @property
     def folders(self) -> list[Path]:
-        """Those of the tasks."""
         return list(self.tasks.values())
 
 

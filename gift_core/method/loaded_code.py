@@ -24,7 +24,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.config.own_code import OwnCode, own_code
 from gift_core.errors import GiftError, UserError
 from gift_core.method.consolidation import Consolidation, Parameters
-from gift_core.method.losses import Loss
+from gift_core.method.losses import NO_GRADIENT, Loss, value_fault
 from gift_core.method.pair_features import taken_by
 
 # Sizes of the toy inputs. All differ, so that a loss that mixes them up fails. TEXTS: without pairs.
@@ -48,7 +48,7 @@ def load(code: OwnCode, root: Path) -> Callable[..., Any]:
         if module is not None and name not in _LOADED:
             raise UserError(f"{code.file}: another module has the name {name}. Rename the file, also in params.yaml.")
         module = _run(code, name, path, root)
-    with explained(code, root):
+    with errors_with_lines(code, root):
         return getattr(module, code.name)  # type: ignore[no-any-return]
 
 
@@ -61,13 +61,13 @@ def _run(code: OwnCode, name: str, path: Path, root: Path) -> ModuleType:
         sys.path.append(str(root.resolve()))
     _LOADED.add(name)
     sys.modules[name] = module
-    with explained(code, root):
+    with errors_with_lines(code, root):
         spec.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def explained(code: OwnCode, root: Path) -> Iterator[None]:
+def errors_with_lines(code: OwnCode, root: Path) -> Iterator[None]:
     """Within the block, what the user's code raises becomes a UserError with its line."""
     try:
         yield
@@ -90,24 +90,21 @@ def require_working(key: str, method: MethodConfig, root: Path) -> None:
         called = load(code, root)
         location = code.definition(root).location
         if code.is_loss and (code.name.endswith(ENTROPY) or code.name in OTHER_COLUMNS):
-            problem = f"the log of losses has a column of this name. Choose another, without {ENTROPY} at its end"
-            raise UserError(f"{location}: {problem}.")
-        with explained(code, root):
-            for problem in _problems(code, called, has_pairs=method.replay.pairs):
-                raise UserError(f"{location}: {problem}")
+            remedy = f"Choose another, without {ENTROPY} at its end"
+            raise UserError(f"{location}: the log of losses has a column of this name. {remedy}.")
+        with errors_with_lines(code, root):
+            problem = _problem_of(code, called, has_pairs=method.replay.pairs)
+        if problem is not None:
+            raise UserError(f"{location}: {problem}")
 
 
-def _problems(code: OwnCode, called: Callable[..., Any], *, has_pairs: bool) -> Iterator[str]:
-    """Yields what is wrong, and what to do."""
+def _problem_of(code: OwnCode, called: Callable[..., Any], *, has_pairs: bool) -> str | None:
+    """What is wrong, and what to do. None: nothing."""
     if not code.is_loss:
-        tried = [_problem_of_consolidation(called, code.options)]
-    else:
-        loss = partial(called, **code.options)
-        tried = [
-            _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=False)),
-            _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=True)),
-        ]
-    yield from filter(None, tried)
+        return _problem_of_consolidation(called, code.options)
+    loss = partial(called, **code.options)
+    later = _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=False))
+    return later or _problem_of_loss(loss, toy_features(has_pairs=has_pairs, is_first=True))
 
 
 def toy_features(*, has_pairs: bool, is_first: bool) -> dict[str, torch.Tensor]:
@@ -148,20 +145,16 @@ def _problem_of_loss(loss: Loss, toys: Mapping[str, torch.Tensor]) -> str | None
     if not students:
         return "it takes no feature of the student, so it trains nothing. Take student_image_MD or student_text_MD."
     value = loss(**features)
-    if not isinstance(value, torch.Tensor) or value.dim() != 0:
-        shown, remedy = repr(value), "Leave out .item() and float()."
-        if value is None:
-            remedy = "Add a `return`."
-        elif isinstance(value, torch.Tensor):
-            shown, remedy = f"a tensor {list(value.shape)}", "Take the mean or the sum."
-        return f"it returns {shown}, expected one number as a tensor []. {remedy}"
+    fault = value_fault(value)
+    if fault is not None:
+        return fault
     for name, kept in before.items():
         if not torch.equal(kept, features[name]):
             return f"it changes {name}, which other losses read. Work on a copy: {name}.clone()"
     if not torch.isfinite(value):
         return f"it is {value.item()} where the student is still its teacher, or for other features of length 1."
     if not value.requires_grad:
-        return "its value has no gradient to the student's features. Leave out detach, item and no_grad."
+        return NO_GRADIENT
     gradients = torch.autograd.grad(value, students, allow_unused=True)
     if any(gradient is not None and not gradient.isfinite().all() for gradient in gradients):
         return "its gradient is not finite. At first the student is its teacher: look for a square root of 0."

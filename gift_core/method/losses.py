@@ -16,6 +16,7 @@ parameters are options. The defaults are the paper's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -25,6 +26,8 @@ from gift_core.errors import UserError
 Loss = Callable[..., torch.Tensor]
 SCALE = 100.0  # of OpenAI's CLIP models, and the largest that CLIP's training allows (Radford et al. 2021, section 2.5)
 TEMPERATURE = 2.0  # GIFT, section 3.2
+# What is wrong with a loss that trains nothing.
+NO_GRADIENT = "its value has no gradient to the student's features. Take one, and leave out detach, item and no_grad."
 LABEL_SMOOTHING = 0.2  # of the task loss and of align, as in GIFT
 
 
@@ -262,6 +265,18 @@ def require_same_shape(one: torch.Tensor, other: torch.Tensor, what: str) -> Non
             f"{what}: shapes {list(one.shape)} and {list(other.shape)} should be equal. Encode the same images and "
             "texts, in the same order."
         )
+
+
+def value_fault(value: Any) -> str | None:
+    """Returns why the value of a loss is not one number, and what to do. None: it is one."""
+    if isinstance(value, torch.Tensor) and value.ndim == 0:
+        return None
+    shown, remedy = f"a {type(value).__name__}", "Return a tensor with its gradient, without .item() or float()"
+    if value is None:
+        shown, remedy = "nothing", "Add a `return`"
+    elif isinstance(value, torch.Tensor):
+        shown, remedy = f"a tensor {[*value.shape]}", "Return its mean: value.mean()"
+    return f"it returns {shown}, expected one number. {remedy}."
 
 
 def distill_both_directions(student_MM: torch.Tensor, teacher_MM: torch.Tensor, *, temperature: float) -> torch.Tensor:

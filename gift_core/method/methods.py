@@ -12,8 +12,7 @@ import torch
 
 from gift_core.artifacts.task import CLASSES, PAIRS, index_task, read_task
 from gift_core.artifacts.teacher_files import FISHER, read_fisher, require_unchanged
-from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
-from gift_core.clip.caption_batches import TrainingPairs
+from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages, TrainingPairs
 from gift_core.clip.encoding import class_prompts, require_distinct_rows
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors

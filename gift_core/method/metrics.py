@@ -30,7 +30,6 @@ from gift_core.artifacts.accuracy import (
 )
 from gift_core.artifacts.report_json import METRICS
 from gift_core.errors import UserError
-from gift_core.protocols import Protocol
 
 ZERO_SHOT = "zero_shot"
 Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
@@ -41,7 +40,7 @@ ProbeScores = dict[str, float | dict[str, float]]
 
 @dataclass(frozen=True)
 class Summary:
-    """A method's accuracies (0-1), as its protocol arranges them: accuracies_of.
+    """A method's accuracies (0-1), as its protocol arranges them: accuracy_matrix or accuracy_curve.
 
     `probes`: those on tasks that no step learns (probe_tables); None without any.
     """
@@ -78,12 +77,11 @@ def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
     """
     complete = with_zero_shot(without_probes(rows))
     probes = probe_tables(rows)
-    methods = [str(method) for method in dict.fromkeys(complete["method"])]
-    protocols = {method: protocol_of(complete, method) for method in methods}
-    return {
-        method: Summary(accuracies_of(complete, method, protocol), probes.get(method))
-        for method, protocol in protocols.items()
-    }
+    summaries = {}
+    for method in map(str, dict.fromkeys(complete["method"])):
+        arrange = accuracy_matrix if protocol_of(complete, method).has_matrix else accuracy_curve
+        summaries[method] = Summary(arrange(complete, method), probes.get(method))
+    return summaries
 
 
 def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
@@ -135,11 +133,6 @@ def probe_scores(percent: pd.DataFrame) -> ProbeScores:
     mean = percent.mean(axis=1)
     by_task = {str(name): float(value) for name, value in percent.iloc[-1].items()}
     return {"mean": float(mean.iloc[-1]), "change": float(mean.iloc[-1] - mean.iloc[0]), "by_task": by_task}
-
-
-def accuracies_of(rows: pd.DataFrame, method: str, protocol: Protocol) -> pd.DataFrame | pd.Series:
-    """Returns the method's matrix or its curve. The tasks in the order of training are the index of both."""
-    return accuracy_matrix(rows, method) if protocol.has_matrix else accuracy_curve(rows, method)
 
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -243,7 +236,6 @@ class Score:
 
     @property
     def percent(self) -> float:
-        """The accuracy."""
         return 100 * self.correct / self.images
 
     @property

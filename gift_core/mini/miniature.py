@@ -32,7 +32,6 @@ class Miniature:
 
     @property
     def is_benchmark(self) -> bool:
-        """Whether the whole run is the miniature benchmark."""
         return self.model and not self.other_tasks
 
     @property

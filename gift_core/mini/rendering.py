@@ -137,7 +137,6 @@ def legible_pairs() -> tuple[tuple[str, str], ...]:
 
 
 def legible_pair(random: np.random.Generator) -> tuple[str, str]:
-    """Returns a random legible pair (ink, ground)."""
     pairs = legible_pairs()
     return pairs[int(random.integers(len(pairs)))]
 

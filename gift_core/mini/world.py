@@ -178,9 +178,9 @@ RENDERERS: dict[str, Render] = {
 
 # The tasks to be learned, in their default order.
 TASKS = (
-    *("letters", "textures", "zodiac", "digits", "greek", "arrows"),
-    *("colours", "cyrillic", "faces", "mathematics", "games"),
-)
+    "letters", "textures", "zodiac", "digits", "greek", "arrows",
+    "colours", "cyrillic", "faces", "mathematics", "games",
+)  # fmt: skip
 SCENES = "scenes"  # the name of the task of image-caption pairs
 CAPTIONS = ("a photo of a {ink} {symbol} on a {ground} background.", "against {ground}, the {symbol} is {ink}.")
 TEST_SHARE = 4  # one of four scenes is for testing

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.task import index_task
-from gift_core.clip.batches import JointImages, TrainingBatch
-from gift_core.clip.caption_batches import TrainingPairs
+from gift_core.clip.batches import JointImages, TrainingBatch, TrainingPairs
 from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.images import CacheBudget
 from tests.clip.test_batches import CLIP, task

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,16 +23,17 @@ COMMIT, OF_BRANCH = "c0ffee" * 6 + "c0ff", "decade" * 6 + "deca"
 class Hub(ThreadingHTTPServer):
     """Serves the files in `folder`, and the folders user/name below as repositories; user/name@ is another branch.
 
-    It breaks off in the middle of `broken`, sends 50 single bytes of a file if it `drips`, changes the first byte of
-    each file if `lies`, and refuses files of the repositories `gated` to everyone without a token. `asked` are the
-    files that were asked for, `starts` the positions at which a download was continued, where the server `continues`.
+    It breaks off in the middle of `broken`, changes the first byte of each file if `lies`, and refuses files of the
+    repositories `gated` to everyone without a token. `asked` are the files that were asked for, `starts` the positions
+    at which a download was continued, where the server `continues`.
     """
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.broken, self.lies, self.drips = folder, "", False, False
+        self.folder, self.broken = folder, ""
+        self.lies = False
         self.gated, self.asked, self.starts, self.continues = set[str](), list[str](), list[int](), True
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -99,11 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        for byte in body[:50] if self.server.drips else ():
-            self.wfile.write(bytes([byte]))
-            time.sleep(0.02)
-        self.close_connection |= self.server.drips
-        self.wfile.write(b"" if self.command == "HEAD" or self.server.drips else body)
+        self.wfile.write(b"" if self.command == "HEAD" else body)
 
 
 def facts(file: Path, name: str) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import yaml
 from torch.utils.data import DataLoader
 
 import gift_core
+from gift_core.artifacts.shards import columns_of
 from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.config.presets import complete_text
 from gift_core.library.given_pairs import PairSequence
 from gift_core.method.replay.fisher import fisher_of_pairs
-from gift_core.method.replay.teacher_features import columns_of
 from tests.clip.tiny import TOKENIZER, picture, tiny_clip
 from tests.conftest import PROJECT
 from tests.library.given import GIFT, finetuned, given_loader, given_model, given_pairs

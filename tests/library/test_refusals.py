@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a loss that is a matrix": (
         {"method": {"losses": {"matrix": gift_core.WeightedLoss(1.0, lambda student_image_MD: student_image_MD)}}},
-        r"losses.matrix: it returns \[4, 8\] torch.float32, expected one number. Return its mean: value.mean\(\)",
+        r"losses.matrix: it returns a tensor \[4, 8\], expected one number. Return its mean: value.mean\(\)",
     ),
     "a loss without gradient": (
         {"method": {"losses": {"fixed": gift_core.WeightedLoss(1.0, lambda teacher_text_MD: teacher_text_MD.sum())}}},

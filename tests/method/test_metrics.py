@@ -19,7 +19,7 @@ from gift_core.method.metrics import (
 from tests.imports import ROOT
 
 Rows = pd.DataFrame
-PUBLISHED = ROOT / "gift_core" / "published" / "mtil_order_1_accuracy.csv"
+PUBLISHED = ROOT / "gift_core" / "report" / "published" / "mtil_order_1_accuracy.csv"
 # Transfer / Avg / Last as the papers print them (MTIL, order I, CLIP ViT-B/16).
 PRINTED = {
     "zero_shot": (69.4, 65.3, 65.3),

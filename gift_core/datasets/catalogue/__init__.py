@@ -1,1 +1,1 @@
-"""The data sets of published benchmarks: what is known about each (rows/), and readers of the official archives."""
+"""The data sets of published benchmarks: what is known of each (rows/), class orders, readers of official archives."""

@@ -11,7 +11,6 @@ import hashlib
 import platform
 import shutil
 import tarfile
-import time
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
@@ -26,8 +25,7 @@ from gift_core.work import os_errors
 from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
-TIMEOUT_S = 60.0  # without an answer from the server, or with less than LEAST_BYTES
-LEAST_BYTES = 60_000
+TIMEOUT_S = 60.0  # without an answer from the server
 FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError)  # RuntimeError: torchvision's, a wrong checksum
 
 
@@ -54,7 +52,8 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
         problem = f"{path} has files already, but not the complete data set"
         raise UserError(f"{location}: {problem}. See `gift data status`, then complete it or move it away.")
     if use_copy:
-        _fetch_copy(row, path, work, location)
+        fetch_hub(row.name, copy_task(row, path), work, Path())
+        _require_complete(row, path, f"{location}: the copy in {path}", "Remove it.")
         return
     if not hasattr(tarfile, "data_filter"):
         problem = f"Python {platform.python_version()} unpacks tars unsafely. Use 3.10.12, 3.11.4, 3.12 or a newer one"
@@ -74,18 +73,13 @@ def fetch(row: CatalogueRow, path: Path, work: Path, *, hub: bool = False) -> No
             for file in temporary.rglob(archive.name):
                 if file.suffix in (".gz", ".tar", ".tgz", ".zip"):
                     file.unlink()
-        inventory = take_inventory(row, temporary)
-        if inventory.state != "complete":
-            problem = f"the unpacked data set is {inventory.state}: {'; '.join(inventory.faults)}"
-            raise UserError(f"{location}: {problem}. {how_to_get(row, path)}")
+        _require_complete(row, temporary, f"{location}: the unpacked data set", how_to_get(row, path))
 
 
-def _fetch_copy(row: CatalogueRow, path: Path, work: Path, location: str) -> None:
-    fetch_hub(row.name, copy_task(row, path), work, Path())
-    inventory = take_inventory(row, path)
+def _require_complete(row: CatalogueRow, folder: Path, what: str, remedy: str) -> None:
+    inventory = take_inventory(row, folder)
     if inventory.state != "complete":
-        faults = "; ".join(inventory.faults)
-        raise UserError(f"{location}: the copy in {path} is {inventory.state}: {faults}. Remove it.")
+        raise UserError(f"{what} is {inventory.state}: {'; '.join(inventory.faults)}. {remedy}")
 
 
 def how_to_get(row: CatalogueRow, path: Path) -> str:
@@ -138,17 +132,11 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
             part.unlink()  # it has all bytes already, or those of another file: the next run begins again
         raise
     mode = "ab" if answer.status == HTTPStatus.PARTIAL_CONTENT else "wb"
-    received, since = 0, time.monotonic()
     bar = tqdm(total=answer.length, unit="B", unit_scale=True, desc=Path(filename).name)
     with answer, part.open(mode) as file, bar:
         while chunk := answer.read1(chunk_size):
             file.write(chunk)
             bar.update(len(chunk))
-            received += len(chunk)
-            if received >= LEAST_BYTES:
-                received, since = 0, time.monotonic()
-            elif time.monotonic() - since > TIMEOUT_S:
-                raise TimeoutError(f"{received:,} bytes in {TIMEOUT_S:.0f} s; the next run continues there")
     if answer.length:
         problem = f"the connection broke off, {answer.length:,} bytes are missing; the next run continues there"
         raise ConnectionError(problem)

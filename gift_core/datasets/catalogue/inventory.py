@@ -135,8 +135,7 @@ def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str)
     labels = tuple(row.classes)
     order = list(range(len(labels)))
     if config.order == "benchmark":  # in which class-incremental benchmarks learn the classes
-        text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
-        orders = json.loads(text)
+        orders = json.loads((files(__package__) / "cil_class_orders.json").read_text(encoding="utf-8"))
         del orders["note"]
         order = lookup(orders, row.name, f"{key}.classes.order: benchmark")
         if isinstance(order, int):  # a seed

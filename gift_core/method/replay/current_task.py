@@ -36,12 +36,10 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
         return {"task": hash_of(self.source.tasks[-1] / "task.json", "ingest")}
 
     def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes the features of the images and of the texts."""
         texts, tokens_PL = self._texts(teacher.clip)
         return self.write(teacher, folder, run, self._images(), texts, tokens_PL)
 
     def load(self, clip: Clip, taken: Collection[str]) -> UnpairedReplay:
-        """Returns the images against those texts."""
         return self.batches(clip, self._images())
 
     def _images(self) -> list[Read]:

@@ -33,7 +33,6 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
         return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in self.source.tasks[-2:-1]}
 
     def encode_with(self, teacher: Teacher, folder: Path, run: UnitRunner) -> str:
-        """Writes the exemplars and their features."""
         if len(self.source.tasks) == 1:
             write_exemplars(folder, [])
             return "no exemplars yet"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
-from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
+from gift_core.artifacts.shards import MANIFEST, Pair, columns_of, iterate_pairs
 from gift_core.artifacts.teacher_files import (
     FEATURES,
     FISHER,
@@ -39,13 +39,14 @@ from gift_core.errors import ContractError
 from gift_core.method.pair_features import ReplayBatch
 from gift_core.method.replay.fisher import fisher_of_pairs
 from gift_core.method.replay.source import Sampling, StepReplay, Teacher, hash_of
-from gift_core.method.replay.teacher_features import columns_of, encode_pairs, encode_vocabulary, first_rows
+from gift_core.method.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
 from gift_core.torch_devices import to_device
 
 if TYPE_CHECKING:
     from gift_core.config.replay_options import PairedReplay, ReferenceReplayConfig, SyntheticReplayConfig  # noqa: F401
 
 P = TypeVar("P", bound="PairedReplay")
+AGAIN = "Run the stage teach again for this step."
 
 
 class PairedStepReplay(StepReplay[P]):
@@ -112,7 +113,6 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
                 yield replace(pair, key=f"{shards.name}/{pair.key}")
 
     def pairs_of_step(self) -> Iterator[Pair]:
-        """Yields the pairs of the step alone."""
         return iterate_pairs(self.source.shards)
 
     def hashes(self) -> dict[str, str]:
@@ -135,11 +135,9 @@ class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
     """The pairs of a folder of images, each with a text file of its caption, sorted by path, which is a pair's key."""
 
     def pairs(self) -> Iterator[Pair]:
-        """Yields the pairs. UserError as in iterate_folder."""
         return iterate_folder(self._folder, self._key)
 
     def hashes(self) -> dict[str, str]:
-        """Returns a hash of the keys, prompts and images."""
         digest = hashlib.sha256()
         for pair in self.pairs():
             digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
@@ -180,36 +178,21 @@ class PairReplay:
         vocabulary: TextFeatures | None = None,
     ) -> None:
         keys, prompts, images = columns_of(pairs)
+        rows, first = _rows_of(features, keys), first_rows(prompts)
+        numbers = {prompt: number for number, prompt in enumerate(first)}
+        text_PD = features.text_MD[[rows[row] for row in first.values()]]
+        if vocabulary is not None:
+            _require_beginning(vocabulary, list(first))
+            text_PD = vocabulary.text_PD
         self._clip = clip
         self._store = PixelCache(images, evaluation_preparation(clip), CacheBudget())
-        row_of = {key: row for row, key in enumerate(features.keys)}
-        missing = [key for key in keys if key not in row_of]
-        if missing or len(row_of) != len(keys):
-            raise ContractError(
-                f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
-                f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
-            )
-        rows = [row_of[key] for key in keys]
-        first = first_rows(prompts)
-        numbers = {prompt: number for number, prompt in enumerate(first)}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
-        self._tokens_PL = tokenize(clip, list(numbers))
+        self._tokens_PL = tokenize(clip, list(first))
         self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
-        if vocabulary is None:
-            text_PD = features.text_MD[[rows[row] for row in first.values()]]
-        else:
-            text_PD = vocabulary.text_PD
-            if list(vocabulary.texts[: len(numbers)]) != list(numbers):
-                raise ContractError(
-                    f"text_features.parquet should begin with the {len(numbers)} different prompts of the pairs, in "
-                    f"their order. It begins with {', '.join(map(repr, vocabulary.texts[:3]))}. Run the stage teach "
-                    "again for this step."
-                )
         self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), sampling.batch_size, (*sampling.names, "replay"))
 
     def sample(self, iteration: int) -> ReplayBatch:
-        """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
@@ -223,3 +206,22 @@ class PairReplay:
             all_image_ND=self._teacher_image_ND,
             image_ids_M=on_device,
         )
+
+
+def _rows_of(features: Features, keys: Sequence[str]) -> list[int]:
+    """The row of each pair in the features, which should have all of them and no others."""
+    row_of = {key: row for row, key in enumerate(features.keys)}
+    missing = [key for key in keys if key not in row_of]
+    if missing or len(row_of) != len(keys):
+        without = ", ".join(missing[:3]) or "none"
+        problem = f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}"
+        raise ContractError(f"{problem}. Pairs without features: {without}. {AGAIN}")
+    return [row_of[key] for key in keys]
+
+
+def _require_beginning(vocabulary: TextFeatures, prompts: Sequence[str]) -> None:
+    """Raises ContractError unless the vocabulary begins with the different prompts of the pairs, in their order."""
+    texts = list(vocabulary.texts)
+    if texts[: len(prompts)] != list(prompts):
+        problem = f"text_features.parquet should begin with the {len(prompts)} different prompts of the pairs"
+        raise ContractError(f"{problem}. It begins with {', '.join(map(repr, texts[:3]))}. {AGAIN}")

@@ -80,7 +80,6 @@ class Replay(Protocol):
 
     def sample(self, iteration: int) -> ReplayBatch:
         """Returns the batch of iteration `iteration`."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,15 @@ from functools import partial
 import numpy as np
 import torch
 
-from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.shards import Pair, columns_of
 from gift_core.artifacts.teacher_files import Features, TextFeatures
 from gift_core.clip.encoding import image_feature_batches, token_features, tokenize
-from gift_core.clip.images import Read, in_memory
+from gift_core.clip.images import Read
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, State, UnitRunner, ranges, run_serially
 from gift_core.method.replay.source import Teacher, loaded
 
 BATCHES = 16  # of a unit: 4,096 images in batches of 256
-
-
-def columns_of(pairs: Iterable[Pair]) -> tuple[list[str], list[str], list[Read]]:
-    """Returns the keys, the prompts and the images, which are read again when they are used."""
-    rows = [(pair.key, pair.prompt, pair.read_again or in_memory(pair.image)) for pair in pairs]
-    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
 def encode_pairs(

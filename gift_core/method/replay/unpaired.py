@@ -57,7 +57,6 @@ class UnpairedReplay:
         self._indices = ShuffledIndices(len(images), sampling.batch_size, (*sampling.names, "replay"))
 
     def sample(self, iteration: int) -> ReplayBatch:
-        """Returns the images of iteration `iteration`, and all texts."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         return ReplayBatch(
             images_MCHW=normalized_share(self._clip, self._store, chosen),

@@ -22,11 +22,9 @@ class EncoderStrategy(Protocol):
 
     def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
         """Returns unit features [N, D] of normalized images [N, C, H, W] or of token rows [N, L]."""
-        ...
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a loss of the features encoded since the last call to `.grad` of the weights."""
-        ...
 
 
 class GradientCache:
@@ -53,7 +51,6 @@ class GradientCache:
             second_pass()
 
     def encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D] that collect their gradient."""
         if self._size is None or len(rows_NX) <= self._size:
             return encode(self._clip, rows_NX)
         chunks_NX = torch.split(rows_NX, self._size)

@@ -25,7 +25,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.method.averaging import WeightAveraging
 from gift_core.method.consolidation import Consolidation
-from gift_core.method.losses import Loss, pair_loss, task_loss
+from gift_core.method.losses import NO_GRADIENT, Loss, pair_loss, task_loss, value_fault
 from gift_core.method.methods import Method, WeightedLoss
 from gift_core.method.pair_features import PairFeatures, ReplayBatch, sides_of
 from gift_core.method.replay.source import Replay
@@ -53,7 +53,6 @@ class Iteration:
     skipped: bool | None = None  # under amp_fp16: whether the weights did not change
 
     def row(self) -> LossRow:
-        """Returns the row of losses."""
         losses = dict(zip(self.names, self.losses.tolist(), strict=True))
         if self.skipped:  # gradients that are not finite may make the penalty infinite or NaN
             losses["consolidation"] = 0.0
@@ -124,12 +123,13 @@ class TrainingRun:
         if replayed is not None:
             features = PairFeatures(replayed, images, tokens, self.clip.scale)
             for name, loss in self.losses.items():
-                value = as_number(features.evaluate(loss.function), name)
-                if not self.rows:  # later batches may have nothing for it
-                    require_gradient(value, name)
+                value = features.evaluate(loss.function)
+                require_value(value, name, has_gradient=not self.rows)  # later batches may have nothing for it
                 losses[name] = loss.weight * value
                 if loss.entropy is not None:
-                    losses[f"{name}{ENTROPY}"] = loss.weight * as_number(features.evaluate(loss.entropy), name)
+                    entropy = features.evaluate(loss.entropy)
+                    require_value(entropy, name, has_gradient=False)
+                    losses[f"{name}{ENTROPY}"] = loss.weight * entropy
             summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
             encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
@@ -214,22 +214,13 @@ def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> N
                 raise UserError(f"losses.{name}: {problem}. Remove it, or train that tower (trains).")
 
 
-def as_number(value: torch.Tensor, name: str) -> torch.Tensor:
-    """Returns the value of the loss called `name`. UserError unless it is a tensor without dimensions."""
-    if not isinstance(value, torch.Tensor):
-        shown, remedy = f"a {type(value).__name__}", "Return a tensor, with its gradient"
-    elif value.ndim:
-        shown, remedy = f"{[*value.shape]} {value.dtype}", "Return its mean: value.mean()"
-    else:
-        return value
-    raise UserError(f"losses.{name}: it returns {shown}, expected one number. {remedy}.")
-
-
-def require_gradient(value: torch.Tensor, name: str) -> None:
-    """Raises UserError if the value of the loss called `name` would train nothing."""
-    if not value.requires_grad:
-        what = "its value has no gradient to the student's features. Take one, and leave out detach, item and no_grad"
-        raise UserError(f"losses.{name}: {what}.")
+def require_value(value: torch.Tensor, name: str, *, has_gradient: bool) -> None:
+    """Raises UserError if the value of the loss called `name` is not one number, or has no gradient and should."""
+    fault = value_fault(value)
+    if fault is None and has_gradient and not value.requires_grad:
+        fault = NO_GRADIENT
+    if fault is not None:
+        raise UserError(f"losses.{name}: {fault}")
 
 
 def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:

@@ -94,17 +94,6 @@ def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Hub, tmp_p
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
 
 
-def test_a_server_that_drips_single_bytes_is_given_up_and_the_next_run_continues(
-    dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gift_core.datasets.catalogue.fetch.TIMEOUT_S", 0.2)
-    server.drips = True
-    assert " bytes in 0 s; the next run continues there" in refused(dtd, tmp_path / "raw" / "dtd")
-    server.drips = False
-    get(dtd, tmp_path / "raw" / "dtd")
-    assert server.starts[0] < 50
-
-
 def test_a_tar_that_leads_out_of_its_folder_is_refused(
     dtd: CatalogueRow, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,8 @@ def test_a_whole_data_set_and_a_slice_in_the_benchmarks_order(
 ) -> None:
     make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
     complete("cifar100", per_class=2)
-    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
+    folder = project / "gift_core" / "datasets" / "catalogue"
+    orders = json.loads((folder / "cil_class_orders.json").read_text(encoding="utf-8"))
     labels = list(catalogue_row("cifar100", "tests").classes)
     for name in ("cifar100", "tinyimagenet"):
         assert sorted(orders[name]) == list(range(len(catalogue_row(name, "tests").classes)))

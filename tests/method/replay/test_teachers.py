@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.model_folder import model_hash
-from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.shards import Pair, columns_of
 from gift_core.clip.encoding import encode_images, encode_tokens, image_features, tokenize
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip, save_clip
@@ -26,7 +26,7 @@ from gift_core.method.replay import fisher, teacher_features
 from gift_core.method.replay.fisher import estimate_fisher, fisher_of_pairs
 from gift_core.method.replay.pairs import PairReplay
 from gift_core.method.replay.source import Sampling, Teacher, load_teacher
-from gift_core.method.replay.teacher_features import columns_of, encode_pairs
+from gift_core.method.replay.teacher_features import encode_pairs
 from gift_core.work.resumable import ResumableRunner
 from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
