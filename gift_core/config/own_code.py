@@ -47,7 +47,6 @@ class OwnCode:
 
     @property
     def noun(self) -> str:
-        """What it is called in errors."""
         return "function" if self.is_loss else "class"
 
     def definition(self, root: Path) -> Definition:

@@ -42,11 +42,6 @@ def seconds_of(stages: Iterable[StageNeeds]) -> float:
     return sum(stage.seconds for stage in stages)
 
 
-def gpu_seconds_of(stages: Iterable[StageNeeds]) -> float:
-    """Returns the time of those that use a GPU."""
-    return seconds_of(stage for stage in stages if stage.uses_gpu)
-
-
 def left_to_run(needs: Sequence[StageNeeds], project: Project) -> list[StageNeeds]:
     """Returns the stages whose output is not there. For a preset that is not active, all."""
     if not project.is_active:
@@ -65,16 +60,14 @@ def check_memory(project: Project) -> Iterator[Finding]:
     device = memory_of(resolve_device(project.config.run.device))
     machine = memory_of(resolve_device("cpu"))
     for kind, stages in by_kind(whole_needs(measured, project)).items():
-        on_gpu = [stage for stage in stages if stage.uses_gpu]
-        if on_gpu:
-            yield _memory_finding(kind, max(on_gpu, key=lambda stage: stage.peak), device, since)
-        elsewhere = [stage for stage in stages if not stage.uses_gpu]
-        if elsewhere:
-            yield _memory_finding(kind, max(elsewhere, key=lambda stage: stage.peak), machine, since)
+        for uses_gpu, memory in {True: device, False: machine}.items():
+            peaks = [stage for stage in stages if stage.uses_gpu == uses_gpu]
+            if peaks:
+                yield _memory_finding(kind, max(peaks, key=lambda stage: stage.peak), memory, since)
 
 
 def _memory_finding(kind: str, largest: StageNeeds, memory: DeviceMemory, since: str) -> Finding:
-    peak, name = largest.peak, " ".join(filter(None, largest.key))
+    peak, name = largest.peak, " ".join(filter(None, (largest.stage, largest.method, largest.task)))
     needs = f"up to {byte_size(peak)} ({name}); {memory.name} has {byte_size(memory.total)}, "
     needs += f"{byte_size(memory.free)} free; {since}"
     if peak <= memory.free:
@@ -97,7 +90,7 @@ def check_time(project: Project) -> Iterator[Finding]:
         return
     needs = whole_needs(measured, project)
     kinds = by_kind(needs)
-    total, on_gpu = seconds_of(needs), gpu_seconds_of(needs)
+    total, on_gpu = seconds_of(needs), seconds_of(stage for stage in needs if stage.uses_gpu)
     left = seconds_of(left_to_run(needs, project))
     if not project.quick:
         for kind, stages in kinds.items():

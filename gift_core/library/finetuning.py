@@ -79,8 +79,8 @@ class Training:
         settings |= {"batch_size": 1, "crop_scale": (1.0, 1.0)}
         config = parse_part(TrainingConfig, settings, name=NAME, key="training")
         if warmup >= iterations:
-            what = f"{warmup} should be less than the number of iterations ({iterations})"
-            raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
+            problem = f"{warmup} should be less than the number of iterations ({iterations})"
+            raise UserError(f"{NAME}: training.warmup_iterations: {problem}. Lower it, or leave it out.")
         return config
 
 
@@ -175,8 +175,8 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     try:
         result.load_state_dict(pretrained)
     except RuntimeError as error:  # torch names what is missing, and other shapes
-        what = f"{NAME}: pretrained: {error}"
-        raise UserError(f"{what}. Pass model.state_dict() of before the first task, copied.") from None
+        problem = f"{NAME}: pretrained: {error}"
+        raise UserError(f"{problem}. Pass model.state_dict() of before the first task, copied.") from None
     result.load_state_dict(released_weights(model.state_dict(), result.state_dict(), alpha=float(alpha)))
     return result
 
@@ -224,8 +224,8 @@ def given_method(
     row |= {} if learning_rate is None else {"learning_rate": learning_rate}
     defaults = {"learning_rate": RATE, "replay": FROM_LIBRARY if known else {"images": "none"}}
     config = parse_part(MethodConfig, defaults | row, name=NAME, key="method")
-    for key, what in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
-        raise UserError(f"{NAME}: {key}: {what}")
+    for key, problem in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
+        raise UserError(f"{NAME}: {key}: {problem}")
     try:
         require_working("method", config, Path())
     except UserError as error:  # files are those below the working folder
@@ -247,20 +247,24 @@ def _problems(
     if config.learns == "nothing":
         yield "method.learns: nothing", "there is nothing to train. Use the model as it is."
     if config.learns == "seen":
-        what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
-        yield "method.learns: seen", f"{what}prompts, and method='finetune'."
+        problem = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
+        yield "method.learns: seen", f"{problem}prompts, and method='finetune'."
     if config.release is not None:
-        what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
-        yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."
+        problem = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
+        yield "method.release", f"{problem}hand out: gift_core.released(model, pretrained, alpha=0.85)."
     if replays and images not in GIVEN:
-        what = "the library replays the pairs that you give. Write a row with the method's losses and pass its images "
-        yield f"method.replay.images: {images}", f"{what}with their texts as `pairs`, or use the pipeline."
+        problem = (
+            "the library replays the pairs that you give. Write a row with the method's losses and pass its images "
+        )
+        yield f"method.replay.images: {images}", f"{problem}with their texts as `pairs`, or use the pipeline."
     if consolidation.needs_losses and not replays:
-        what = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
-        yield f"method.consolidation.kind: {consolidation.kind}", what
+        problem = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
+        yield f"method.consolidation.kind: {consolidation.kind}", problem
     if consolidation.needs_fisher != bool(fisher):
-        what = "static_fisher needs fisher=gift_core.estimate_fisher(model, tokenizer, pairs), and no other kind uses "
-        yield f"method.consolidation.kind: {consolidation.kind}", f"{what}it. Pass it, or leave it out."
+        problem = (
+            "static_fisher needs fisher=gift_core.estimate_fisher(model, tokenizer, pairs), and no other kind uses "
+        )
+        yield f"method.consolidation.kind: {consolidation.kind}", f"{problem}it. Pass it, or leave it out."
     yield from check_lengths("method", config, iterations)
     yield from check_trains("method", config)
 
@@ -268,12 +272,12 @@ def _problems(
 def _require_features(name: str, function: Loss) -> None:
     """Raises UserError if the loss's name cannot be a column, or a parameter is neither a feature nor has a default."""
     if name.endswith(ENTROPY) or not name.isidentifier() or name in OTHER_COLUMNS:
-        what = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
-        raise UserError(f"{NAME}: method.losses.{name}: {what}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
+        problem = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
+        raise UserError(f"{NAME}: method.losses.{name}: {problem}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
     try:
         inspect.signature(function).bind(**dict.fromkeys(taken_by(function)))
     except TypeError as error:  # Python names the parameter
-        what = f"{error}, which is no feature and has no default. Features: {', '.join(FEATURES)}"
+        problem = f"{error}, which is no feature and has no default. Features: {', '.join(FEATURES)}"
         raise UserError(
-            f"{NAME}: method.losses.{name}: {what}. Rename it, or bind it with functools.partial."
+            f"{NAME}: method.losses.{name}: {problem}. Rename it, or bind it with functools.partial."
         ) from None

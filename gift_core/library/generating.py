@@ -55,8 +55,8 @@ def vocabulary(name: str | Path) -> list[str]:
             text file with a name a line.
     """
     if str(name) not in LISTS and not Path(name).is_file():
-        what = f"{str(name)[:80]!r} is no list and no file. {did_you_mean(str(name), LISTS)}"
-        raise UserError(f"{NAME}: vocabulary: {what} Or pass the path of a text file.")
+        problem = f"{str(name)[:80]!r} is no list and no file. {did_you_mean(str(name), LISTS)}"
+        raise UserError(f"{NAME}: vocabulary: {problem} Or pass the path of a text file.")
     return list(base_vocabulary(str(name), location=f"{NAME}: vocabulary"))
 
 
@@ -159,8 +159,8 @@ class _Source:
         check_lora(self.config.lora)
         pipeline = pretrained_pipeline(self.config) if self.is_name else copy.copy(self.pipeline)
         config = self.config.model_copy(update=own_settings(pipeline, self.left))
-        for key, what in check_generator(config.model_copy(update={"filters": None})):
-            raise UserError(f"{key}: {what}")
+        for key, problem in check_generator(config.model_copy(update={"filters": None})):
+            raise UserError(f"{key}: {problem}")
         prepared = prepared_pipeline(pipeline, config)
         if self.is_name:
             place_pipeline(pipeline, config.memory, self.device)
@@ -172,8 +172,8 @@ def _rows_of(prompts: Any) -> pd.DataFrame:
     """The rows of artifacts.prompt_files that decide the images. UserError for what is no list of texts."""
     is_list = isinstance(prompts, Sequence) and not isinstance(prompts, str)
     if not is_list or not prompts or not all(isinstance(each, str) and each for each in prompts):
-        what = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
-        raise UserError(f"{NAME}: prompts: {what}. gift_core.sample_prompts makes some.")
+        problem = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
+        raise UserError(f"{NAME}: prompts: {problem}. gift_core.sample_prompts makes some.")
     numbers = range(len(prompts))
     return pd.DataFrame({"prompt_id": numbers, "prompt": list(prompts), "seed": numbers})
 
@@ -197,8 +197,8 @@ def _require_pipeline(pipeline: Any, settings: Mapping[str, Any]) -> None:
     from diffusers import DiffusionPipeline
 
     if not isinstance(pipeline, DiffusionPipeline):
-        what = "a pipeline of diffusers, its folder, or its name on the hub"
-        raise refused("pipeline", pipeline, f'{what}. Write "stable-diffusion-v1-5/stable-diffusion-v1-5".')
+        problem = "a pipeline of diffusers, its folder, or its name on the hub"
+        raise refused("pipeline", pipeline, f'{problem}. Write "stable-diffusion-v1-5/stable-diffusion-v1-5".')
     behind = [name for name in OF_LOADING if settings.get(name) is not None]
     if behind:
         raise UserError(f"{behind[0]}: the pipeline is loaded already. Leave it out, or pass the pipeline's name.")

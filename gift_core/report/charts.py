@@ -52,12 +52,10 @@ class Frame:
 
     @property
     def x_end(self) -> float:
-        """The right edge of the plot area."""
         return self.width - self.right
 
     @property
     def y_end(self) -> float:
-        """The lower edge of the plot area."""
         return self.height - self.bottom
 
     def x(self, value: float) -> float:

@@ -101,7 +101,7 @@ def what_ran(record: RunRecord) -> Iterator[Section]:
 
 def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
-    config, environments = record.config, record.environments
+    config = record.config
     model = config.model
     generator = config.generator
     training = config.training
@@ -110,8 +110,6 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     except UserError as error:
         raise ContractError(f"{error} Recreate it with: dvc repro import_model") from error
     size = f"{sum(map(math.prod, shapes.values())) / 1e6:.1f} million parameters"
-    usual = {name: of for name, of in environments.items() if name not in CODE}
-    same = [f"{name} {next(iter(of))}" for name, of in usual.items() if len(of) == 1]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),
         ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
@@ -133,13 +131,7 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
             f"and {training.replay_batch_size} pairs",
         ),
         *_rows_of_methods(record),
-        *(("Environment", ", ".join(same)) for _ in same[:1]),
-        *((f"Environment, {name}", text) for name, text in differences(record).items()),
-        *(
-            (title, f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
-            for part, title in CODE.items()
-            for files, results in environments.get(part, {}).items()
-        ),
+        *_rows_of_environments(record),
     ]
 
 
@@ -149,6 +141,19 @@ def _rows_of_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
         row, shown = record.config.methods[name], record.label(name)
         has_other_name = row.label is not None and name not in shown
         yield f"{shown} ({name})" if has_other_name else shown, phrase(row.model_dump(**AS_WRITTEN))[1:-1]
+
+
+def _rows_of_environments(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yields what all results have in common, what differs, and the files that were edited or are of one's own."""
+    usual = {name: of for name, of in record.environments.items() if name not in CODE}
+    same = [f"{name} {next(iter(of))}" for name, of in usual.items() if len(of) == 1]
+    if same:
+        yield "Environment", ", ".join(same)
+    for name, text in differences(record).items():
+        yield f"Environment, {name}", text
+    for part, title in CODE.items():
+        for files, results in record.environments.get(part, {}).items():
+            yield title, f"{files} ({first_names(results, MAX_RESULTS_NAMED)})"
 
 
 def phrase(value: object) -> str:

@@ -16,7 +16,7 @@ from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, recal
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
-from gift_core.report.paired import is_right, predictions_of, tests_of
+from gift_core.report.paired import is_right, tests_of
 from gift_core.report.pictures import thumbnail
 from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
 
@@ -146,10 +146,9 @@ def _tests(record: RunRecord, task: str) -> Tests:
         for when, step in {LEARNED: own, **({AT_THE_END: last} if last > own else {})}.items():
             if not record.layout.predictions(method, record.tasks[step]).is_file():
                 continue
-            rows = predictions_of(record, method, record.tasks[step]).query("task == @task")
             if when == LEARNED:
-                tests.setdefault((ZERO_SHOT, BEFORE), rows[rows["step"] == -1])
-            tests[method, when] = rows[rows["step"] == step]
+                tests.setdefault((ZERO_SHOT, BEFORE), tests_of(record, method, task, step, of_zero_shot=True))
+            tests[method, when] = tests_of(record, method, task, step)
     return tests
 
 
@@ -184,10 +183,10 @@ def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]
     for at in chosen:
         image = right[at]
         captions_of_image = list(right.index[right == image].sort_values())
-        found = []
+        retrieved = []
         for model, rows in shown.items():
             first = [(pictures[int(other)], other == image) for other in rows["retrieved"][at]]
-            found.append((model, int(rows["rank"][at]), first))
+            retrieved.append((model, int(rows["rank"][at]), first))
         caption = stored[image].captions[captions_of_image.index(at)]
-        examples.append({"caption": caption, "image": pictures[image], "found": found})
+        examples.append({"caption": caption, "image": pictures[image], "retrieved": retrieved})
     return examples

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from gift_core.errors import UserError
@@ -164,16 +165,13 @@ class DvcPipeline:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
         known, of_block = dict[str, float](), defaultdict[str, list[float]](list)
         for name in self.upstream:
-            if (file := self.timing(name)) is not None:
-                with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
-                    known[name] = float(json.loads(file.read_bytes())["seconds"])
-                    of_block[name.partition("@")[0]].append(known[name])
-        times = {name: of_block[name.partition("@")[0]] for name in self.upstream}
-        return {
-            name: known.get(name, sum(known_times) / len(known_times))
-            for name, known_times in times.items()
-            if known_times
-        }
+            file = self.timing(name) or Path()
+            with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
+                known[name] = float(json.loads(file.read_bytes())["seconds"])
+                of_block[name.partition("@")[0]].append(known[name])
+        means = {block: fmean(seconds) for block, seconds in of_block.items()}
+        blocks = {name: name.partition("@")[0] for name in self.upstream}
+        return {name: known.get(name, means[block]) for name, block in blocks.items() if block in means}
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""

@@ -230,8 +230,8 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
     assert list(reverse) == ["task", "distill_reverse_kl"]
-    # a method has no line of a loss or consolidation that it lacks
-    lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
+    # a method has no line of a consolidation that it lacks
+    lacking = [row(0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
     # charts and plots have neither the entropy nor the total that contains it
     record = runs.record_of(tmp_path)

@@ -47,7 +47,6 @@ class Comparison(Experiment):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Those of the runs, in order."""
         return tuple(self.runs)
 
     @cached_property
@@ -57,7 +56,6 @@ class Comparison(Experiment):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of the result table."""
         return tuple(self.table.columns[3:])
 
     @property
