@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gift_core.doctor.devices import DeviceMemory, memory_of
+import psutil
+
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs
 from gift_core.doctor.storage import NO_SPACE, cache_folders
 from gift_core.quantities import byte_size, duration, plural
 from gift_core.stage_facts import STAGES, facts_of
+
+if TYPE_CHECKING:
+    import torch
 
 LONG, TOO_LONG = 12 * 3600, 24 * 3600  # seconds, on a CPU
 OTHER_STAGES = "other stages"  # one row in tables: those that take no time and no memory worth a row
@@ -22,6 +28,29 @@ INSTEAD = "Run it on a GPU, or on several machines (docs/full_size.md). {} To ru
 # Of presets that were measured at full size elsewhere (docs/full_size.md).
 KNOWN = "It takes up to 27.5 GB of GPU memory, 161 GB of disk with the cache, and hours (docs/full_size.md)"
 KNOWN_PRESETS = ("mtil_order_1", "mtil_order_2")
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """The name of a device, and its memory in bytes."""
+
+    name: str
+    total: int
+    free: int
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Returns the memory of a device. For the CPU it is that of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return DeviceMemory(torch.cuda.get_device_name(device), total, free)
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return DeviceMemory("the Apple GPU", total, total - torch.mps.driver_allocated_memory())
+    memory = psutil.virtual_memory()
+    return DeviceMemory("the CPU", memory.total, memory.available)
 
 
 def by_kind(needs: Sequence[StageNeeds]) -> dict[str, list[StageNeeds]]:

@@ -176,12 +176,11 @@ def rehearsal_seconds(config: Config) -> float:
 def whole_needs(measured: Measurement, project: Project) -> list[StageNeeds]:
     """Returns what each rehearsed stage takes with all the work that the settings ask for."""
     whole = _Whole(measured, project)
-    return [
-        StageNeeds(
-            row["stage"], row["method"], row["task"], whole.seconds(row), whole.size(row), whole.peaks(row), row["outs"]
-        )
-        for row in measured.stages
-    ]
+    needs = []
+    for row in measured.stages:
+        amounts = (whole.seconds(row), whole.size(row), whole.peaks(row))
+        needs.append(StageNeeds(row["stage"], row["method"], row["task"], *amounts, row["outs"]))
+    return needs
 
 
 def stage_times(project: Project) -> dict[Path, float]:

@@ -229,9 +229,8 @@ def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) 
 
 def _connect(ray: Any, address: str) -> None:
     if address.startswith("ray://"):
-        raise UserError(
-            f"--address {address}: gift run works on a machine of the cluster. Start it there with --address auto."
-        )
+        remedy = "gift run works on a machine of the cluster. Start it there with --address auto."
+        raise UserError(f"--address {address}: {remedy}")
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit():  # Ray itself tries for minutes

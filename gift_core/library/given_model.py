@@ -163,9 +163,8 @@ def described(value: Any) -> str:
     """Returns what a value is, for a message: shape and type of a tensor, a short text or number itself."""
     if isinstance(value, torch.Tensor):
         return f"{[*value.shape]} {value.dtype}"
-    return (
-        repr(value)[:80] if isinstance(value, (str, int, float, type(None), type(...))) else f"a {type(value).__name__}"
-    )
+    is_plain = isinstance(value, (str, int, float, type(None), type(...)))
+    return repr(value)[:80] if is_plain else f"a {type(value).__name__}"
 
 
 def refused(name: str, value: Any, expected: str) -> UserError:
@@ -191,10 +190,8 @@ def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
         for batch in loader:
             yield batch
         if batch is None:
-            problem = (
-                "it yields no batch: it has no images (with drop_last=True, fewer than its batch size), or it is a "
-            )
-            problem += "generator, which has one epoch"
+            problem = "it yields no batch: it has no images (with drop_last=True, fewer than its batch size)"
+            problem += ", or it is a generator, which has one epoch"
             raise UserError(f"{NAME}: {name}: {problem}. Pass a DataLoader, or a list of batches.")
 
 

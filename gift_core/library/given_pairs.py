@@ -265,12 +265,15 @@ def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
     if teacher is clip.model:
         problem = "it is the model itself, which training changes"
         raise UserError(f"{NAME}: teacher: {problem}. Leave it out, or copy.deepcopy it.")
-    found = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
-    ours, its = (
-        {"size": each.image_size, **{key: [*each.config["preprocess_cfg"][key]] for key in ("mean", "std")}}
-        for each in (clip, found)
-    )
+    taught_by = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
+    ours, its = _preparation(clip), _preparation(taught_by)
     if ours != its:
         problem = f"its images are prepared in another way than the model's ({its} and {ours})"
         raise UserError(f"{NAME}: teacher: {problem}. Use a teacher with the same preprocess_cfg.")
-    return found
+    return taught_by
+
+
+def _preparation(clip: Clip) -> dict[str, Any]:
+    """What decides the pixels of the model's images."""
+    settings = clip.config["preprocess_cfg"]
+    return {"size": clip.image_size, "mean": [*settings["mean"]], "std": [*settings["std"]]}

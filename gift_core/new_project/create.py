@@ -128,9 +128,8 @@ def _files_of_project(params: str) -> dict[str, bytes]:
         problem = f"{DISTRIBUTION} is not installed in {sys.prefix}, and dvc.yaml of a project runs its command, gift"
         raise UserError(f"{problem}. Install it: pip install --editable {shlex.quote(str(shipped_root()))}")
     files = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
-    files |= {
-        path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()
-    }
+    paths = [path for path in TEMPLATE.rglob("*") if path.is_file()]
+    files |= {path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in paths}
     written = {
         "dvc.yaml": project_pipeline(files["dvc.yaml"].decode()),
         "params.yaml": params,

@@ -124,9 +124,8 @@ def dataset_card(manifests: Mapping[str, Manifest], repository: str, license: st
     from huggingface_hub import DatasetCardData
 
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": "*/*.tar"}], "default": True}]
-    configs += [
-        {"config_name": task, "data_files": [{"split": "train", "path": f"{task}/*.tar"}]} for task in manifests
-    ]
+    for task in manifests:
+        configs.append({"config_name": task, "data_files": [{"split": "train", "path": f"{task}/*.tar"}]})
     data = DatasetCardData(
         license=license,
         task_categories=["text-to-image", "zero-shot-image-classification"],

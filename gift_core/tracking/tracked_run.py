@@ -106,9 +106,8 @@ class MlflowTracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._send(
-            metrics=[Metric(name, value, now, step) for step, values in points for name, value in values.items()]
-        )
+        metrics = [Metric(name, value, now, step) for step, values in points for name, value in values.items()]
+        self._send(metrics=metrics)
 
     def log_scores(self, scores: Mapping[str, float]) -> None:
         """Sets values that have no iteration, such as accuracies."""

@@ -60,9 +60,8 @@ class DvcPipeline:
         self._repo = repo
         planned = private_dvc.planned(repo, targets)
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in planned}
-        self._new = [
-            stage for stage in self._stages.values() if stage.cmd and not any(out.hash_info for out in stage.outs)
-        ]
+        commands = [stage for stage in planned if stage.cmd]
+        self._new = [stage for stage in commands if not any(out.hash_info for out in stage.outs)]
         self._params: dict[str, Any] = {}
         self._unwritten: list[Any] = []  # stages that are recorded, but not in dvc.lock
         self._next_write = 0.0
@@ -255,9 +254,8 @@ def require_free(root: Path) -> None:
     """
     import psutil
 
-    projects = (
-        folder for folder in (root.absolute(), *root.absolute().parents) if (folder / ".dvc" / "config").is_file()
-    )
+    folders = (root.absolute(), *root.absolute().parents)
+    projects = (folder for folder in folders if (folder / ".dvc" / "config").is_file())
     file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
         written = private_dvc.running_stages(file)

@@ -60,25 +60,23 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     if not comparison.config.evaluation.protocol.has_matrix:
         measured = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = (
-        f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {measured}"
-    )
-    kept += f"{comparison.miniature.of_benchmark}."
+    mean = f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}%"
+    result = f"{mean} {measured}{comparison.miniature.of_benchmark}."
     if len(seeds) == 1:
-        return kept, " One seed has no spread, so no difference can be distinguished from noise."
+        return result, " One seed has no spread, so no difference can be distinguished from noise."
     others = {
         method: differences["last"].exceeds_noise
         for method, differences in table_of_runs(comparison).differences.items()
         if method not in (ZERO_SHOT, *comparison.references) and "last" in differences
     }
     if not others:
-        return kept, ""
+        return result, ""
     beyond = sum(others.values())
     count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
     verb = "differ" if beyond > 1 else "differs"
     if len(others) == 1:
         count, verb = comparison.label(*others), "differs" if beyond else "does not differ"
-    return kept, f" {count} {verb} from it in Last by more than the noise."
+    return result, f" {count} {verb} from it in Last by more than the noise."
 
 
 def curve_sentences(comparison: Comparison) -> list[str]:
