@@ -104,7 +104,10 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     config = record.config
     model = config.model
     generator = config.generator
+    prompts = config.prompts
     training = config.training
+    sampling = f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}"
+    batches = f"batches of {training.batch_size} images and {training.replay_batch_size} pairs"
     try:
         shapes = read_shapes(record.layout.pretrained() / WEIGHTS)
     except UserError as error:
@@ -116,20 +119,9 @@ def run_facts(record: RunRecord) -> list[tuple[str, str]]:
         *(("Data", note) for note in data_notes(record)),
         ("Evaluation", config.evaluation.protocol.description),
         ("Model", ", ".join(filter(None, (model.name, model.pretrained, size, model.precision)))),
-        (
-            "Generator",
-            f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
-            f"{generator.size} px, {generator.dtype}",
-        ),
-        (
-            "Replay",
-            f"{config.prompts.images_per_task:,} pairs per task, base vocabulary {config.prompts.base_vocabulary}",
-        ),
-        (
-            "Training",
-            f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
-            f"and {training.replay_batch_size} pairs",
-        ),
+        ("Generator", f"{sampling}, {generator.size} px, {generator.dtype}"),
+        ("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
+        ("Training", f"{training.iterations:,} iterations per task, {batches}"),
         *_rows_of_methods(record),
         *_rows_of_environments(record),
     ]

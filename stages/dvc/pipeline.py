@@ -267,7 +267,6 @@ def require_free(root: Path) -> None:
     for process, command in written:
         with suppress(psutil.Error):
             if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
-                raise UserError(
-                    f"another process works on this project: `{command}` (process {process}). Wait until it has "
-                    f"ended, or stop it (kill {process}; finished stages are kept). Then run this again."
-                )
+                problem = f"another process works on this project: `{command}` (process {process})"
+                remedy = f"Wait until it has ended, or stop it (kill {process}; finished stages are kept)."
+                raise UserError(f"{problem}. {remedy} Then run this again.")
