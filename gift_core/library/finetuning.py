@@ -91,8 +91,7 @@ def checked_settings(training: Any, settings: Mapping[str, Any], *, seed: Any, o
         raise refused("on_step", on_step, "a function of a row. Try on_step=print.")
     if not isinstance(training, Training):
         raise refused("training", training, "gift_core.Training. Pass its fields by name: replay_batch_size=16.")
-    own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
-    known = dict.fromkeys([*own, *vars(training)])
+    known = dict.fromkeys([*inspect.getfullargspec(inspect.unwrap(finetune)).kwonlyargs, *vars(training)])
     for name in settings:
         lookup(known, name, f"{NAME}: finetune")
     return dataclasses.replace(training, **settings)
@@ -149,8 +148,9 @@ def finetune(
         task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, built.losses, pairs, teacher=teacher, asked=row.replay, training=config, seed=seed)
         with training_run(clip, class_prompts, method=built, training=config, rates=rates, seed=seed) as run:
-            for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
-                on_step(run.add(each))
+            batches = progress(sampled(task, replay, range(iterations)), iterations, "iterations")
+            for iteration in run.iterations(batches):
+                on_step(run.add(iteration))
     return run.rows
 
 

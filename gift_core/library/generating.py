@@ -27,7 +27,7 @@ from gift_core.generators.kept_shards import ShardFolder, ShardsInMemory, ShardS
 from gift_core.generators.own_settings import own_settings
 from gift_core.generators.pipeline import check_lora, place_pipeline, prepared_pipeline, pretrained_pipeline
 from gift_core.generators.synthesize import generate, identity, shards_of
-from gift_core.library.given_model import NAME, refused, require_number
+from gift_core.library.given_model import NAME, are_texts, refused, require_number
 from gift_core.method.replay.prompts import sample_prompts as sample
 from gift_core.progress import progress_bar
 from gift_core.provenance import environment
@@ -71,7 +71,7 @@ def sample_prompts(names: Sequence[str], count: int, *, template: str = "a photo
         template: {} stands for the name. Where classes have different ones, write prompts as names, and template="{}".
         seed: another one for each task.
     """
-    if isinstance(names, str) or not names or not all(isinstance(each, str) and each for each in names):
+    if not are_texts(names):
         raise UserError(f'{NAME}: names: {repr(names)[:80]}, expected texts. Write ["cat", "dog"].')
     if not isinstance(template, str) or "{}" not in template:
         raise UserError(f'{NAME}: template: {template!r} has no {{}} for the name. Write "a photo of a {{}}."')
@@ -170,8 +170,7 @@ class _Source:
 
 def _rows_of(prompts: Any) -> pd.DataFrame:
     """The rows of artifacts.prompt_files that decide the images. UserError for what is no list of texts."""
-    is_list = isinstance(prompts, Sequence) and not isinstance(prompts, str)
-    if not is_list or not prompts or not all(isinstance(each, str) and each for each in prompts):
+    if not are_texts(prompts):
         problem = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
         raise UserError(f"{NAME}: prompts: {problem}. gift_core.sample_prompts makes some.")
     numbers = range(len(prompts))

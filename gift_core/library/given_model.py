@@ -151,10 +151,15 @@ def labeled_batch(clip: Clip, batch: Any, classes: int, *, number: int) -> tuple
     return images_BCHW, labels_B
 
 
+def are_texts(value: Any) -> bool:
+    """Returns whether the value is a sequence of texts, at least one and none of them empty."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return is_list and bool(value) and all(isinstance(text, str) and text for text in value)
+
+
 def require_prompts(prompts: Any, name: str) -> None:
     """Raises UserError unless these are texts, one for each of two classes or more."""
-    are_texts = isinstance(prompts, Sequence) and all(isinstance(each, str) for each in prompts)
-    if isinstance(prompts, str) or not are_texts or len(prompts) < 2 or not all(prompts):
+    if not are_texts(prompts) or len(prompts) < 2:
         problem = f'{repr(prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
         raise UserError(f"{NAME}: {name}: {problem}. Write one for each class.")
 

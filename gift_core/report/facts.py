@@ -17,7 +17,7 @@ from gift_core.method.metrics import ZERO_SHOT, accuracy_interval
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
-from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
+from gift_core.report.highlight import by_task
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, with_tasks
 from gift_core.report.paired import PairedTest, in_all, paired_tests
 from gift_core.report.published.mtil import MODEL
@@ -54,7 +54,7 @@ def result(record: RunRecord) -> Iterator[Section]:
         "tolerance": DATA_SET_TOLERANCE,
         "model_of_published": MODEL,
         "paired": paired_rows(record),
-        "compared": (best_method(record), baseline_method(record)) if record.methods else (),
+        "compared": (record.best_method, record.baseline_method) if record.methods else (),
     }
     yield Section("result", "Result", "result.html.j2", shown)
 
@@ -64,8 +64,8 @@ def paired_rows(record: RunRecord) -> list[tuple[str, PairedTest]]:
 
     [] without two methods, and without their predictions.
     """
-    baseline = baseline_method(record)
-    tests = {} if baseline is None else paired_tests(record, best_method(record), baseline, "last")
+    baseline = record.baseline_method
+    tests = {} if baseline is None else paired_tests(record, record.best_method, baseline, "last")
     return [*tests.items(), ("all images", in_all(tests))] if tests else []
 
 
@@ -82,13 +82,13 @@ def result_row(record: RunRecord, method: str) -> dict[str, Any]:
         below["last"] = "–".join(map(number, accuracy_interval(*by_task(record, method, "last"))))
         if record.probes and method != ZERO_SHOT:
             below["probes"] = signed((scores["probes"] or 0.0) - (record.scores[ZERO_SHOT]["probes"] or 0.0))
-    style = "reference" if method == ZERO_SHOT else styles_of(record)[method]
+    style = "reference" if method == ZERO_SHOT else record.styles[method]
     return {"name": record.label(method), "style": style, "scores": scores, "below": below}
 
 
 def what_ran(record: RunRecord) -> Iterator[Section]:
     """Yields the section with settings, environments and models."""
-    last = record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"]
+    last = record.metrics[record.best_method if record.methods else ZERO_SHOT]["last"]
     hashes = [  # of every evaluated model, from the metadata of each method's last accuracy file
         (method, task, of_method[record.tasks[-1]][f"model:{task}"])
         for method, of_method in record.metadata.items()

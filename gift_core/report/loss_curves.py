@@ -12,7 +12,6 @@ import pandas as pd
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.config.method_options import MethodConfig
 from gift_core.report.charts import MAX_TICKS, Chart, Frame, Point, round_ticks, thin_ticks
-from gift_core.report.highlight import styles_of
 from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord, Section
 
@@ -102,7 +101,7 @@ def loss_charts(record: RunRecord) -> list[Chart]:
             f"{', '.join(f'{record.label(method)} {number(float(means[method]))}' for method in curves)}.",
             frame=Frame(width=460, height=250, left=52, right=12, x_max=tasks, y_max=ticks[-1]),
             curves=curves,
-            styles=styles_of(record),
+            styles=record.styles,
             x_title="task",
             x_ticks={at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)},
             y_title="weighted KL divergence" if str(name).endswith(KL) else "weighted loss",

@@ -22,11 +22,11 @@ from gift_core.quantities import plural
 from gift_core.report import labels
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
-from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of
+from gift_core.report.highlight import headline, introduction, run_summary
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
-from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
+from gift_core.report.run_record import QUIET, Experiment, RunRecord, Sections, read_run
 from gift_core.report.scatter import learned_and_kept
 from gift_core.report.sweeps import sweeps
 from gift_core.work.publishing import build_folder, write_atomically
@@ -139,12 +139,11 @@ def render_page(record: RunRecord) -> str:
     What is not on this machine is named in its section. ContractError for what is damaged or of another run.
     """
     templates = environment(record)
-    styles = styles_of(record)
     common = {
         "record": record,
-        "styles": styles,
-        "crowded": QUIET in styles.values(),
-        "main": [method for method, style in styles.items() if style != QUIET],
+        "styles": record.styles,
+        "crowded": QUIET in record.styles.values(),
+        "main": [method for method, style in record.styles.items() if style != QUIET],
         "few_tasks": len(record.tasks) <= FEW_TASKS,
     }
     sections = [
