@@ -54,7 +54,7 @@ def compared(project: Project) -> list[str]:
     rows: dict[str, list[float]] = {}
     for kind, stages in by_kind(whole_needs(measured, project)).items():
         for each in stages:
-            file = layout.timing(*each.key)
+            file = layout.timing(each.stage, each.method, each.task)
             if not file.is_file():
                 continue
             run, row = read_json_file(file), rows.setdefault(kind, [0.0] * 4)

@@ -13,7 +13,7 @@ from .dvc.fork_server import limit_spinning, run_in_server
 
 def main() -> None:
     """The console command `gift`. A stage runs in the fork server, where one is running."""
-    limit_spinning(os.environ)
+    limit_spinning()
     if PLAN in os.environ:
         from .dvc.time_left import announce
 

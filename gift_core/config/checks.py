@@ -93,11 +93,11 @@ def _check_methods(config: Config) -> Findings:
             yield f"{key}.consolidation.kind", f"{problem}. Add a loss, or use uniform or none."
         fisher = getattr(method.replay, "fisher", None)
         if consolidation.needs_fisher and fisher is None:
-            problem = (
-                f"{kind} needs the teacher's Fisher information, which is not estimated. Add to a replay with pairs"
+            problem = f"{kind} needs the teacher's Fisher information, which is not estimated"
+            remedy = (
+                "Add to a replay with pairs (synthetic, reference) fisher: {estimator: per_sample, accumulate: false}"
             )
-            remedy = "fisher: {estimator: per_sample, accumulate: false}, or use uniform or none."
-            yield f"{key}.consolidation.kind", f"{problem} (synthetic, reference) {remedy}"
+            yield f"{key}.consolidation.kind", f"{problem}. {remedy}, or use uniform or none."
         if fisher is not None and not method.uses_fisher:
             problem = f"the Fisher information is not used by consolidation {kind}"
             yield f"{key}.replay.fisher", f"{problem}. Remove it, or write consolidation.kind: static_fisher."

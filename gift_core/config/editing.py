@@ -65,9 +65,8 @@ def append_method(text: str, name: str, base: str | None, settings: Sequence[str
         row, lines = catalogue[base].row, catalogue[base].lines
     row.pop("label", None)  # the name of the other method
     changed = {_change(row, setting) for setting in settings}
-    copied = "".join(
-        lines[slot] if slot in lines and slot not in changed else _slot_text(slot, value) for slot, value in row.items()
-    )
+    kept = {slot: text for slot, text in lines.items() if slot not in changed}
+    copied = "".join(kept.get(slot) or _slot_text(slot, value) for slot, value in row.items())
     changes = ", ".join(settings) or "no change yet"
     if len(changes) > MOST_ABOUT:
         changes = plural(len(settings), "change")

@@ -88,9 +88,8 @@ def parse_part(kind: type[Part], raw: Any, *, name: str, key: str = "") -> Part:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         return kind.model_validate_json(json.dumps(raw))
     except TypeError as error:
-        raise UserError(
-            f"{name}: {key}: {error}. Use numbers, texts, lists and dictionaries, as in {EXAMPLE}."
-        ) from None
+        remedy = f"Use numbers, texts, lists and dictionaries, as in {EXAMPLE}."
+        raise UserError(f"{name}: {key}: {error}. {remedy}") from None
     except ValidationError as error:
         wrong = []
         for finding in error.errors(include_url=False):

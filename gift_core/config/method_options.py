@@ -34,8 +34,8 @@ class LossOptions(Section):
     weight: Weight
 
     def keywords(self) -> dict[str, Any]:
-        """Returns the options without the weight: the keyword arguments of the loss function."""
-        return self.model_dump(exclude={"weight"})
+        """Returns the keyword arguments of the loss function."""
+        return self.model_dump(exclude={"weight", "file"})
 
 
 class DistillOptions(LossOptions):
@@ -76,10 +76,6 @@ class OwnLossOptions(LossOptions):
     model_config = ConfigDict(extra="allow")
     file: CodeFile
 
-    def keywords(self) -> dict[str, Any]:
-        """Returns the options that the file's function has."""
-        return dict(self.model_extra or {})
-
 
 class LossesConfig(Section):
     """The losses on replayed data that are added to the task loss. False if there are none.
@@ -116,8 +112,8 @@ class KindOptions(Section):
     kind: Any
 
     def keywords(self) -> dict[str, Any]:
-        """Returns the options without the kind."""
-        return self.model_dump(exclude={"kind"})
+        """Returns the keyword arguments of the function or class that the kind stands for."""
+        return self.model_dump(exclude={"kind", "file"})
 
 
 class ConsolidationOptions(KindOptions):
@@ -181,10 +177,6 @@ class OwnConsolidationOptions(ConsolidationOptions):
     model_config = ConfigDict(extra="allow")
     kind: Text
     file: CodeFile
-
-    def keywords(self) -> dict[str, Any]:
-        """Returns the options that the file's class has."""
-        return dict(self.model_extra or {})
 
 
 def _whose(value: Any) -> str:

@@ -47,7 +47,6 @@ class OwnCode:
 
     @property
     def noun(self) -> str:
-        """What it is called in errors."""
         return "function" if self.is_loss else "class"
 
     def definition(self, root: Path) -> Definition:
@@ -59,9 +58,8 @@ class OwnCode:
             raise UserError(f"{self.file}:{error.lineno}: {error.msg}. Correct the line.") from None
         except (OSError, ValueError) as error:
             problem = f"{self.file}: cannot be read ({error})." if path.is_file() else no_such_path(path, "file")
-            raise UserError(
-                f"params.yaml: {self.key}.file: {problem} Write the {self.noun} {self.name} there."
-            ) from None
+            remedy = f"Write the {self.noun} {self.name} there."
+            raise UserError(f"params.yaml: {self.key}.file: {problem} {remedy}") from None
         kind = ast.FunctionDef if self.is_loss else ast.ClassDef
         found_nodes = {node.name: node for node in tree.body if isinstance(node, kind)}
         if self.name not in found_nodes:

@@ -43,12 +43,10 @@ class KnownMethod:
 
     @property
     def text(self) -> str:
-        """The text of the row."""
         return "".join(self.lines.values())
 
     @property
     def row(self) -> dict[str, Any]:
-        """The row as plain data."""
         return dict(parse_yaml(self.text))
 
 
@@ -82,7 +80,8 @@ def _methods(text: str, miniature: bool, iterations: int) -> dict[str, KnownMeth
         for key, value in values_of(changes).items() if changes else ():
             edits += document.replaced(document.entry(name, *key.split(".")), text_of(value))
         for section, key in COUNTED:
-            if number := document.find(name, section, key):
+            number = document.find(name, section, key)
+            if number:
                 scaled = max(1, int(number.value) * iterations // ITERATIONS)
                 edits += document.replaced(document.entry(name, section, key), str(scaled))
         row = Document.parse(document.edited(edits, method.start, method.end))
@@ -124,8 +123,8 @@ def rows_of_values(name: str, settings: Sequence[str]) -> dict[str, list[str]]:
     key, _, text = several[0].partition("=")
     values = {f"{name}_{re.sub('[^a-z0-9]', '_', value.lower())}": value for value in text.split(",")}
     if len(several) > 1 or len(values) < len(text.split(",")):
-        what = "give several values to one key only, and values that differ in letters or digits"
-        raise UserError(f"gift add-method --set {' --set '.join(several)}: {what}.")
+        problem = "give several values to one key only, and values that differ in letters or digits"
+        raise UserError(f"gift add-method --set {' --set '.join(several)}: {problem}.")
     others = [setting for setting in settings if setting != several[0]]
     return {row: [f"{key}={value}", *others] for row, value in values.items()}
 
@@ -192,10 +191,12 @@ def plan_order(names: Sequence[str], *, params: Path) -> tuple[ParamsEdit, list[
     order = [step.task for step in parse_config(text, params.name).sequence]
     for name in names:
         lookup(dict.fromkeys(order), name, f"gift order: {params.name}: sequence")
-    if missing := [name for name in order if name not in names]:
+    missing = [name for name in order if name not in names]
+    if missing:
         whole = f"gift order {' '.join([*names, *missing])}"
         raise UserError(f"gift order: missing: {', '.join(missing)}. Name all tasks of the sequence, such as: {whole}")
-    if repeated := [name for name in order if names.count(name) > 1]:
+    repeated = [name for name in order if names.count(name) > 1]
+    if repeated:
         raise UserError(f"gift order: named twice: {', '.join(repeated)}. Name each task once.")
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(order, names, strict=True)))
     after = set_order(text, names)

@@ -169,21 +169,14 @@ def complete_text(preset: Path) -> str:
     """
     text = read_settings(preset)
     overlay = Document.parse(text, preset.name)
-    changes = overlay.entries(overlay.root)
-    if "base" not in changes:
+    if overlay.find("base") is None:
         return _with_catalogue(text, preset)
-    title = overlay.text[: changes["base"].start]
-    if slices := changes.get("class_slices"):
-        written = parse_yaml(overlay.text[slices.start : slices.end])["class_slices"]
-        sections = _expanded(parse_part(ClassSlices, written, name=preset.name, key="class_slices"))
-        overlay = Document.parse(overlay.edited([(slices.start, slices.end, sections)]), preset.name)
-        changes = overlay.entries(overlay.root)
-    name = changes.pop("base").value.value
-    files = (preset.parent / f"{name}.yaml", shipped_root() / "presets" / f"{name}.yaml")
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        known = [file.stem for file in preset.parent.glob("*.yaml") if file != preset]
-        raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
+    if overlay.find("class_slices") is not None:
+        overlay = _with_expanded_slices(overlay, preset.name)
+    changes = overlay.entries(overlay.root)
+    named = changes.pop("base")
+    title = overlay.text[: named.start]
+    path = _base_of(preset, named.value.value)
     base = Document.parse(_with_catalogue(read_settings(path), path), path.name)
     present = base.entries(base.root)
     if "base" in present:
@@ -193,6 +186,15 @@ def complete_text(preset: Path) -> str:
     rest = dropwhile(lambda line: line.startswith("#") and line != "#\n", base.text[:start].splitlines(keepends=True))
     edits = [(0, start, "".join([title, *rest])), *_merged(base, present, overlay, changes, preset.name)]
     return _with_catalogue(base.edited(edits), preset)
+
+
+def _base_of(preset: Path, name: str) -> Path:
+    """The file of the base: beside the preset, or one that comes with GIFT. UserError for an unknown name."""
+    for folder in (preset.parent, shipped_root() / "presets"):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = [file.stem for file in preset.parent.glob("*.yaml") if file != preset]
+    raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
 
 
 def _with_catalogue(text: str, preset: Path) -> str:
@@ -253,6 +255,14 @@ def _replaced(base: Document, old: Entry, overlay: Document, new: Entry) -> str:
     if written:
         line = f"{line:<{max(written)[0] - 1}} {written[0][1]}"
     return f"{line}\n{lines}"
+
+
+def _with_expanded_slices(overlay: Document, name: str) -> Document:
+    """The overlay with the sections that class_slices stands for in its place. `name`: of the overlay's file."""
+    slices = overlay.entry("class_slices")
+    written = parse_yaml(overlay.text[slices.start : slices.end])["class_slices"]
+    sections = _expanded(parse_part(ClassSlices, written, name=name, key="class_slices"))
+    return Document.parse(overlay.edited([(slices.start, slices.end, sections)]), name)
 
 
 def _expanded(slices: ClassSlices) -> str:

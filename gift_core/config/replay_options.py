@@ -60,8 +60,7 @@ class PairedReplay(TaughtReplay):
     fisher: FisherConfig | None = None
 
     def encoded(self, pairs: int, images: Sequence[int]) -> int:
-        """A reference folder counts as the generated pairs of a step."""
-        return pairs
+        return pairs  # also of a reference folder
 
 
 class SyntheticReplayConfig(PairedReplay):
@@ -72,7 +71,6 @@ class SyntheticReplayConfig(PairedReplay):
     keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
 
     def encoded(self, pairs: int, images: Sequence[int]) -> int:
-        """The pairs of the step and of those before."""
         return pairs * min(len(images), 1 + self.keep_earlier)
 
 
@@ -105,7 +103,6 @@ class TaskReplayConfig(TaughtReplay):
     texts: Annotated[ClassTextsConfig | RandomTextsConfig, Field(discriminator="kind")]
 
     def encoded(self, pairs: int, images: Sequence[int]) -> int:
-        """The images of the task."""
         return images[-1]
 
 

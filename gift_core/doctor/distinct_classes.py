@@ -18,7 +18,7 @@ from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.doctor.finding import Finding, Project
-from gift_core.doctor.inputs import CONTEXT, model_config_of, read_model_config
+from gift_core.doctor.inputs import CONTEXT, kind_of_model, model_config_of, read_model_config
 from gift_core.errors import ContractError, GiftError, UserError
 from gift_core.layout import Layout
 from gift_core.method.class_texts import require_distinct_classes, require_distinct_texts
@@ -81,7 +81,8 @@ def in_raw_data(project: Project) -> dict[str, TaskInfo]:
     """Returns the classes of each task as `ingest` would write them, where there are sound raw data on this machine."""
     infos, config = {}, project.config
     for name in config.used_tasks:
-        if isinstance(row := config.tasks[name], MiniTaskConfig):  # all its images would be made
+        row = config.tasks[name]
+        if isinstance(row, MiniTaskConfig):  # all its images would be made
             continue
         with suppress(GiftError):  # check_data says it, and so does ingest
             dataset = open_dataset(name, row, seed=config.seed, root=project.root)
@@ -113,16 +114,16 @@ def known_tokenizer(project: Project) -> Tokenizer | None:
 
     It is read from data/5_models/pretrained where that is this model, else from a folder, or it is open_clip's own.
     """
-    name, folder = project.config.model.name, Layout(project.root).pretrained()
-    config: dict[str, Any] | None = None
+    folder = Layout(project.root).pretrained()
+    kind, location = kind_of_model(project.config.model.name)
     if _is_of(folder, project):
-        source, config = f"{LOCAL}{folder}", read_model_config(folder / CONFIG)
-    elif name.startswith(LOCAL):
-        source, config = f"{LOCAL}{project.root / name.removeprefix(LOCAL)}", model_config_of(project)
-    elif ":" not in name and (config := model_config_of(project)) and config["text_cfg"].get("hf_tokenizer_name"):
-        return None  # it comes from the hub
-    elif ":" not in name:
-        source = name
+        source = f"{LOCAL}{folder}"
+        config: dict[str, Any] | None = read_model_config(folder / CONFIG)
+    else:
+        source = f"{LOCAL}{project.root / location}" if kind else location
+        config = model_config_of(project) if kind in ("local-dir", "") else None
+        if not kind and config and config["text_cfg"].get("hf_tokenizer_name"):
+            return None  # it comes from the hub
     if config is None:
         return None
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.presets import complete_text
-from gift_core.doctor.devices import check_device, memory_of
 from gift_core.doctor.distinct_classes import check_classes
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.inputs import (
@@ -22,9 +21,9 @@ from gift_core.doctor.inputs import (
     check_reference,
     check_trained,
 )
-from gift_core.doctor.measured_needs import check_disk, check_memory, check_time
+from gift_core.doctor.measured_needs import check_disk, check_memory, check_time, memory_of
 from gift_core.doctor.storage import check_dvc
-from gift_core.errors import GiftError
+from gift_core.errors import GiftError, UserError
 from gift_core.quantities import byte_size, plural
 
 
@@ -42,6 +41,26 @@ def check_environment() -> Iterator[Finding]:
         yield Finding(str(device), "ok", f"{memory.name}, {byte_size(memory.total)}, {byte_size(memory.free)} free")
     if not devices:
         yield Finding("device", "info", f"CPU only, {plural(torch.get_num_threads(), 'thread')}")
+
+
+def check_device(project: Project) -> Iterator[Finding]:
+    """Yields whether there are as many GPUs as settings ask for, and a warning of float16 images on a CPU."""
+    config = project.config
+    generates = any(config.methods[name].replay.reads == "synthetic" for name in config.run.methods)
+    in_half = generates and config.generator.dtype == "float16"
+    if not in_half and config.training.processes == 1:
+        return
+    from gift_core.torch_devices import require_devices, resolve_device
+
+    device = resolve_device(config.run.device)
+    try:
+        require_devices(device, config.training.processes)
+    except UserError as error:
+        yield Finding("training.processes", "fail", str(error))
+    if in_half and device.type == "cpu":
+        slow = "generator.dtype is float16, which is very slow on a CPU: such an experiment takes days"
+        remedy = "Use a GPU, or try photos on a CPU (gift use laptop), or the miniature (gift use mini)."
+        yield Finding("device", "warn", slow, remedy)
 
 
 MACHINE = "This machine"

@@ -49,8 +49,7 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
 
     That of an architecture is read without importing open_clip, which takes seconds. UserError if it is damaged.
     """
-    name = project.config.model.name
-    kind, _, location = name.partition(":") if ":" in name else ("", "", name)
+    kind, location = kind_of_model(project.config.model.name)
     config = None
     if kind == "local-dir":
         file = project.root / location / CONFIG
@@ -63,6 +62,12 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
         file = Path(str(package and package.origin)).parent / "model_configs" / f"{location.replace('/', '-')}.json"
         config = dict(read_json_file(file)) if file.is_file() else None
     return None if config is None or "hf_model_name" in config["text_cfg"] else config  # that needs a file of the hub
+
+
+def kind_of_model(name: str) -> tuple[str, str]:
+    """Returns local-dir, local-file or hf-hub, and the path or repository; "" and the name for an architecture."""
+    kind, colon, location = name.partition(":")
+    return (kind, location) if colon else ("", name)
 
 
 def read_model_config(file: Path) -> dict[str, Any]:
@@ -103,46 +108,60 @@ def check_clip(project: Project) -> Iterator[Finding]:
 
     Also a warning if it is the miniature's, and should learn other tasks.
     """
-    if warning := miniature_of(project.config).warning:
+    warning = miniature_of(project.config).warning
+    if warning:
         yield Finding("model", "warn", warning)
-    name, pretrained = project.config.model.name, project.config.model.pretrained
-    kind, _, location = name.partition(":") if ":" in name else ("", "", name)
-    local = location if kind == "local-file" else None
+    path = _local_weights(project)
+    if path is None:
+        if not project.quick:
+            yield _downloaded_clip(project)
+    elif not path.exists():
+        yield Finding("model", "fail", f"there is no {path}", RESTORE.format("model.name or model.pretrained"))
+    else:
+        shapes = read_shapes(path) if path.suffix == ".safetensors" else {}  # only the header is read
+        size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
+        yield Finding("model", "ok", f"{path}{size}")
+
+
+def _local_weights(project: Project) -> Path | None:
+    """The weights that params.yaml names by a path, which may be missing, or None. UserError for a damaged folder."""
+    kind, location = kind_of_model(project.config.model.name)
+    pretrained = project.config.model.pretrained
+    if kind == "local-file":
+        return project.root / location
     if kind == "local-dir":
         folder = project.root / location
         weights = sorted(file.name for file in folder.glob("*") if file.suffix in PATH_SUFFIXES)
-        local = f"{location}/{weights[0] if weights else WEIGHTS}"
         if weights and ((folder / CONFIG).is_file() or not (folder / "config.json").is_file()):
             read_model_config(folder / CONFIG)
-    elif not kind and pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):
-        local = pretrained  # a path: no tag has these characters
-    if local is not None:
-        path = project.root / local
-        if not path.exists():
-            yield Finding("model", "fail", f"there is no {path}", RESTORE.format("model.name or model.pretrained"))
-        else:
-            shapes = read_shapes(path) if path.suffix == ".safetensors" else {}  # only the header is read
-            size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
-            yield Finding("model", "ok", f"{path}{size}")
-    elif not project.quick:
-        repository, address = location, ""
-        files: tuple[str, ...] = CACHED_WEIGHTS
-        if not kind:
-            import open_clip
+        return folder / (weights[0] if weights else WEIGHTS)
+    if not kind and pretrained and ({"/", "."} & set(pretrained) or (project.root / pretrained).exists()):
+        return project.root / pretrained  # a path: no tag has these characters
+    return None
 
-            from gift_core.clip.architectures import architecture_config
-            from gift_core.interop.importing import tag_options
 
-            architecture, _ = architecture_config(name)
-            tag_options(architecture, pretrained)
-            source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
-            repository, _, file = source.get("hf_hub", "").rpartition("/")
-            address, files = source.get("url", ""), (file,) if file else CACHED_WEIGHTS
-        kept = in_cache(repository, files) if repository else CLIP_CACHE.expanduser() / Path(address).name
-        if kept is not None and kept.is_file():
-            yield Finding("model", "ok", f"{repository or name}, on this machine: {kept}")
-        else:
-            yield download_finding("model", repository or address)
+def _downloaded_clip(project: Project) -> Finding:
+    """Whether the weights of the hub, or of open_clip's own list, are on this machine or can be downloaded."""
+    kind, repository = kind_of_model(project.config.model.name)
+    address = ""
+    files: tuple[str, ...] = CACHED_WEIGHTS
+    if not kind:
+        import open_clip
+
+        from gift_core.clip.architectures import architecture_config
+        from gift_core.interop.importing import tag_options
+
+        pretrained = project.config.model.pretrained
+        architecture, _ = architecture_config(repository)
+        tag_options(architecture, pretrained)
+        source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
+        repository, _, file = source.get("hf_hub", "").rpartition("/")
+        address = source.get("url", "")
+        files = (file,) if file else CACHED_WEIGHTS
+    kept = in_cache(repository, files) if repository else CLIP_CACHE.expanduser() / Path(address).name
+    if kept is not None and kept.is_file():
+        return Finding("model", "ok", f"{repository or project.config.model.name}, on this machine: {kept}")
+    return download_finding("model", repository or address)
 
 
 def check_trained(project: Project) -> Iterator[Finding]:
@@ -220,7 +239,8 @@ def check_generator(project: Project) -> Iterator[Finding]:
     elif not folder.is_dir():
         yield Finding("generator", "fail", f"there is no {folder}", RESTORE.format("generator.pipeline"))
     else:
-        if missing := missing_parts(folder):
+        missing = missing_parts(folder)
+        if missing:
             raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
         files = [file for file in sorted(folder.glob("*/*")) if file.suffix in (".safetensors", ".bin")]
         for file in (file for file in files if file.suffix == ".safetensors"):
@@ -232,7 +252,8 @@ def download_finding(subject: str, source: str) -> Finding:
     """Returns whether `what` (of the subject model or generator), which is not on this machine, can be downloaded."""
     from huggingface_hub import constants
 
-    if (problem := download_problem(timeout=3.0)) is None:
+    problem = download_problem(timeout=3.0)
+    if problem is None:
         return Finding(subject, "ok", f"{source} is not on this machine yet, and {constants.ENDPOINT} answers")
     remedy = f"{problem[1]}, or {BY_HAND[subject]}."
     return Finding(subject, "fail", f"{source} is not on this machine, and {problem[0]}", remedy)
@@ -255,7 +276,8 @@ def check_data(project: Project) -> Iterator[Finding]:
             continue
         if project.quick:
             continue
-        dataset = (inventory := open_raw(raw, config, project.root)).dataset
+        inventory = open_raw(raw, config, project.root)
+        dataset = inventory.dataset
         suffices = raw.is_enough(inventory)
         if suffices:
             counts = f"{len(dataset.train):,} + {len(dataset.test):,} images, {dataset.described}"
@@ -265,7 +287,8 @@ def check_data(project: Project) -> Iterator[Finding]:
         if suffices and raw.row is None:
             remedy = "Change the data set if that is not intended."
             yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
-            if few := few_tested(dataset):
+            few = few_tested(dataset)
+            if few:
                 yield Finding(subject, "warn", few, "Add photos, or raise test_fraction of the task.")
 
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gift_core.doctor.devices import DeviceMemory, memory_of
+import psutil
+
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.measurement import StageNeeds, valid_measurement, whole_needs
 from gift_core.doctor.storage import NO_SPACE, cache_folders
 from gift_core.quantities import byte_size, duration, plural
 from gift_core.stage_facts import STAGES, facts_of
+
+if TYPE_CHECKING:
+    import torch
 
 LONG, TOO_LONG = 12 * 3600, 24 * 3600  # seconds, on a CPU
 OTHER_STAGES = "other stages"  # one row in tables: those that take no time and no memory worth a row
@@ -22,6 +28,29 @@ INSTEAD = "Run it on a GPU, or on several machines (docs/full_size.md). {} To ru
 # Of presets that were measured at full size elsewhere (docs/full_size.md).
 KNOWN = "It takes up to 27.5 GB of GPU memory, 161 GB of disk with the cache, and hours (docs/full_size.md)"
 KNOWN_PRESETS = ("mtil_order_1", "mtil_order_2")
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """The name of a device, and its memory in bytes."""
+
+    name: str
+    total: int
+    free: int
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Returns the memory of a device. For the CPU it is that of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return DeviceMemory(torch.cuda.get_device_name(device), total, free)
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return DeviceMemory("the Apple GPU", total, total - torch.mps.driver_allocated_memory())
+    memory = psutil.virtual_memory()
+    return DeviceMemory("the CPU", memory.total, memory.available)
 
 
 def by_kind(needs: Sequence[StageNeeds]) -> dict[str, list[StageNeeds]]:
@@ -42,11 +71,6 @@ def seconds_of(stages: Iterable[StageNeeds]) -> float:
     return sum(stage.seconds for stage in stages)
 
 
-def gpu_seconds_of(stages: Iterable[StageNeeds]) -> float:
-    """Returns the time of those that use a GPU."""
-    return seconds_of(stage for stage in stages if stage.uses_gpu)
-
-
 def left_to_run(needs: Sequence[StageNeeds], project: Project) -> list[StageNeeds]:
     """Returns the stages whose output is not there. For a preset that is not active, all."""
     if not project.is_active:
@@ -65,16 +89,14 @@ def check_memory(project: Project) -> Iterator[Finding]:
     device = memory_of(resolve_device(project.config.run.device))
     machine = memory_of(resolve_device("cpu"))
     for kind, stages in by_kind(whole_needs(measured, project)).items():
-        on_gpu = [stage for stage in stages if stage.uses_gpu]
-        if on_gpu:
-            yield _memory_finding(kind, max(on_gpu, key=lambda stage: stage.peak), device, since)
-        elsewhere = [stage for stage in stages if not stage.uses_gpu]
-        if elsewhere:
-            yield _memory_finding(kind, max(elsewhere, key=lambda stage: stage.peak), machine, since)
+        for uses_gpu, memory in {True: device, False: machine}.items():
+            peaks = [stage for stage in stages if stage.uses_gpu == uses_gpu]
+            if peaks:
+                yield _memory_finding(kind, max(peaks, key=lambda stage: stage.peak), memory, since)
 
 
 def _memory_finding(kind: str, largest: StageNeeds, memory: DeviceMemory, since: str) -> Finding:
-    peak, name = largest.peak, " ".join(filter(None, largest.key))
+    peak, name = largest.peak, " ".join(filter(None, (largest.stage, largest.method, largest.task)))
     needs = f"up to {byte_size(peak)} ({name}); {memory.name} has {byte_size(memory.total)}, "
     needs += f"{byte_size(memory.free)} free; {since}"
     if peak <= memory.free:
@@ -97,7 +119,7 @@ def check_time(project: Project) -> Iterator[Finding]:
         return
     needs = whole_needs(measured, project)
     kinds = by_kind(needs)
-    total, on_gpu = seconds_of(needs), gpu_seconds_of(needs)
+    total, on_gpu = seconds_of(needs), seconds_of(stage for stage in needs if stage.uses_gpu)
     left = seconds_of(left_to_run(needs, project))
     if not project.quick:
         for kind, stages in kinds.items():

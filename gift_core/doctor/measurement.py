@@ -65,7 +65,7 @@ def deciding(config: Config, methods: tuple[str, ...], tasks: tuple[str, ...]) -
 class StageNeeds:
     """What a stage takes with all its work: seconds, bytes that it writes, and peaks of memory by "process", "gpu".
 
-    `outs` are the paths that it writes, below the root of the project.
+    `method` and `task` may be empty. `outs` are the paths that it writes, below the root of the project.
     """
 
     stage: str
@@ -75,11 +75,6 @@ class StageNeeds:
     bytes: int
     peaks: Mapping[str, int]
     outs: Sequence[str]
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Stage, method and task; the last two may be empty."""
-        return self.stage, self.method, self.task
 
     @property
     def uses_gpu(self) -> bool:
@@ -141,8 +136,7 @@ def read_measurement(root: Layout) -> Measurement | None:
     with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or one of another version
         content = read_json_file(root.measured())
         lists = {name: tuple(content[name]) for name in ("methods", "tasks", "stages", "failures")}
-        if all("outs" in row for row in lists["stages"]):  # a former version had none
-            return Measurement(**{**content, **lists})
+        return Measurement(**{**content, **lists})
     return None
 
 
@@ -182,12 +176,11 @@ def rehearsal_seconds(config: Config) -> float:
 def whole_needs(measured: Measurement, project: Project) -> list[StageNeeds]:
     """Returns what each rehearsed stage takes with all the work that the settings ask for."""
     whole = _Whole(measured, project)
-    return [
-        StageNeeds(
-            row["stage"], row["method"], row["task"], whole.seconds(row), whole.size(row), whole.peaks(row), row["outs"]
-        )
-        for row in measured.stages
-    ]
+    needs = []
+    for row in measured.stages:
+        amounts = (whole.seconds(row), whole.size(row), whole.peaks(row))
+        needs.append(StageNeeds(row["stage"], row["method"], row["task"], *amounts, row["outs"]))
+    return needs
 
 
 def stage_times(project: Project) -> dict[Path, float]:

@@ -133,7 +133,8 @@ def check_bucket(name: str, settings: Mapping[str, str]) -> Finding:
         answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix.rstrip('/')}/".lstrip("/"), MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
         remedy = remedy_of(f"{type(error).__name__}: {error}")
-        if region := getattr(error, "response", {}).get("Error", {}).get("Region"):
+        region = getattr(error, "response", {}).get("Error", {}).get("Region")
+        if region:
             remedy = f"Next: gift remote {remote['url']} --region {region}"
         elif ".amazonaws.com" in tried or remedy in ("", NETWORK_FAILS):
             remedy = f"{remedy} {OTHER_SERVER}".lstrip()

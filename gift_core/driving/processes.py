@@ -96,11 +96,11 @@ class Processes:
         states = [None] * self.count
         distributed.all_gather_object(states, state)
         if any(other_state != state for other_state in states):
-            raise UserError(
-                f"training.processes: {self.count}: the processes differ after {iterations} iterations, so their "
-                "gradients no longer belong together. No model is written. Use GPUs of one kind, or write "
-                "training.processes: 1."
+            problem = (
+                f"the processes differ after {iterations} iterations, so their gradients no longer belong together"
             )
+            remedy = "No model is written. Use GPUs of one kind, or write training.processes: 1."
+            raise UserError(f"training.processes: {self.count}: {problem}. {remedy}")
 
 
 ALONE = Processes()

@@ -146,6 +146,5 @@ def _tensors(run: TrainingRun) -> dict[str, torch.Tensor]:
     """The tensors that exist from the start."""
     lists = {"consolidation": run.consolidation.state()}
     lists |= {f"average {number}": average.state() for number, average in enumerate(run.averages)}
-    return {f"weight.{name}": value.detach() for name, value in run.parameters.items()} | {
-        f"{name}.{index}": value for name, values in lists.items() for index, value in enumerate(values)
-    }
+    weights = {f"weight.{name}": value.detach() for name, value in run.parameters.items()}
+    return weights | {f"{name}.{index}": value for name, values in lists.items() for index, value in enumerate(values)}

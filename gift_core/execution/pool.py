@@ -69,10 +69,8 @@ def check_gpus(gpus_per_stage: float, device: str) -> None:
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: should be a whole number, or a share between 0 and 1.")
     kind, _, number = device.partition(":")
     if kind == "cuda" and number not in ("", "0"):
-        raise UserError(
-            f"params.yaml: run.device: {device}: each stage of gift run sees its own GPU only, as cuda:0. "
-            "Change it to auto or cuda."
-        )
+        problem = "each stage of gift run sees its own GPU only, as cuda:0. Change it to auto or cuda."
+        raise UserError(f"params.yaml: run.device: {device}: {problem}")
 
 
 def is_passed(name: str) -> bool:
@@ -198,10 +196,8 @@ def _import_ray(*, local: bool) -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError(
-            "gift run needs Ray, which is not installed. Install it: pip install 'gift-pipeline[ray]' "
-            "(in a clone: make setup EXTRAS=ray)"
-        ) from None
+        remedy = "Install it: pip install 'gift-pipeline[ray]' (in a clone: make setup EXTRAS=ray)"
+        raise UserError(f"gift run needs Ray, which is not installed. {remedy}") from None
     ray.cloudpickle.register_pickle_by_value(on_node)
     return ray
 
@@ -229,9 +225,8 @@ def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) 
 
 def _connect(ray: Any, address: str) -> None:
     if address.startswith("ray://"):
-        raise UserError(
-            f"--address {address}: gift run works on a machine of the cluster. Start it there with --address auto."
-        )
+        remedy = "gift run works on a machine of the cluster. Start it there with --address auto."
+        raise UserError(f"--address {address}: {remedy}")
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit():  # Ray itself tries for minutes

@@ -79,8 +79,8 @@ class Training:
         settings |= {"batch_size": 1, "crop_scale": (1.0, 1.0)}
         config = parse_part(TrainingConfig, settings, name=NAME, key="training")
         if warmup >= iterations:
-            what = f"{warmup} should be less than the number of iterations ({iterations})"
-            raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
+            problem = f"{warmup} should be less than the number of iterations ({iterations})"
+            raise UserError(f"{NAME}: training.warmup_iterations: {problem}. Lower it, or leave it out.")
         return config
 
 
@@ -91,8 +91,7 @@ def checked_settings(training: Any, settings: Mapping[str, Any], *, seed: Any, o
         raise refused("on_step", on_step, "a function of a row. Try on_step=print.")
     if not isinstance(training, Training):
         raise refused("training", training, "gift_core.Training. Pass its fields by name: replay_batch_size=16.")
-    own = [each.name for each in inspect.signature(finetune).parameters.values() if each.kind is each.KEYWORD_ONLY]
-    known = dict.fromkeys([*own, *vars(training)])
+    known = dict.fromkeys([*inspect.getfullargspec(inspect.unwrap(finetune)).kwonlyargs, *vars(training)])
     for name in settings:
         lookup(known, name, f"{NAME}: finetune")
     return dataclasses.replace(training, **settings)
@@ -149,8 +148,9 @@ def finetune(
         task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, built.losses, pairs, teacher=teacher, asked=row.replay, training=config, seed=seed)
         with training_run(clip, class_prompts, method=built, training=config, rates=rates, seed=seed) as run:
-            for each in run.iterations(progress(sampled(task, replay, range(iterations)), iterations, "iterations")):
-                on_step(run.add(each))
+            batches = progress(sampled(task, replay, range(iterations)), iterations, "iterations")
+            for iteration in run.iterations(batches):
+                on_step(run.add(iteration))
     return run.rows
 
 
@@ -175,8 +175,8 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     try:
         result.load_state_dict(pretrained)
     except RuntimeError as error:  # torch names what is missing, and other shapes
-        what = f"{NAME}: pretrained: {error}"
-        raise UserError(f"{what}. Pass model.state_dict() of before the first task, copied.") from None
+        problem = f"{NAME}: pretrained: {error}"
+        raise UserError(f"{problem}. Pass model.state_dict() of before the first task, copied.") from None
     result.load_state_dict(released_weights(model.state_dict(), result.state_dict(), alpha=float(alpha)))
     return result
 
@@ -215,17 +215,19 @@ def given_method(
     if not isinstance(method, (str, Mapping)):
         raise refused("method", method, 'a name or a row. Write method="gift", or gift_core.method_row("gift").')
     row = method_row(method) if isinstance(method, str) else dict(method)
-    losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
+    losses = row.get("losses") or {}
+    consolidation = row.get("consolidation") or {"kind": "none"}
     if not isinstance(losses, Mapping):
         raise refused("method.losses", losses, 'a dictionary. Write {"distill": {"weight": 1.0}}.')
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     row |= {"losses": known, "consolidation": {"kind": "none"} if callable(consolidation) else consolidation}
-    row |= {} if learning_rate is None else {"learning_rate": learning_rate}
+    if learning_rate is not None:
+        row["learning_rate"] = learning_rate
     defaults = {"learning_rate": RATE, "replay": FROM_LIBRARY if known else {"images": "none"}}
     config = parse_part(MethodConfig, defaults | row, name=NAME, key="method")
-    for key, what in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
-        raise UserError(f"{NAME}: {key}: {what}")
+    for key, problem in _problems(config, replays=bool(losses), fisher=fisher, iterations=iterations):
+        raise UserError(f"{NAME}: {key}: {problem}")
     try:
         require_working("method", config, Path())
     except UserError as error:  # files are those below the working folder
@@ -234,9 +236,11 @@ def given_method(
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
-    every = {**built.losses, **own}
-    built = dataclasses.replace(built, losses={name: every[name] for name in losses})
-    return config, dataclasses.replace(built, build_consolidation=consolidation) if callable(consolidation) else built
+    weighted = {**built.losses, **own}
+    changes: dict[str, Any] = {"losses": {name: weighted[name] for name in losses}}
+    if callable(consolidation):
+        changes["build_consolidation"] = consolidation
+    return config, dataclasses.replace(built, **changes)
 
 
 def _problems(
@@ -247,33 +251,34 @@ def _problems(
     if config.learns == "nothing":
         yield "method.learns: nothing", "there is nothing to train. Use the model as it is."
     if config.learns == "seen":
-        what = "the library trains on one loader. For several tasks, pass a loader of all of them with all their "
-        yield "method.learns: seen", f"{what}prompts, and method='finetune'."
+        remedy = "For several tasks, pass a loader of all of them with all their prompts, and method='finetune'."
+        yield "method.learns: seen", f"the library trains on one loader. {remedy}"
     if config.release is not None:
-        what = "finetune trains `model`, and the next task goes on from it. Leave this slot out, and make a copy to "
-        yield "method.release", f"{what}hand out: gift_core.released(model, pretrained, alpha=0.85)."
+        remedy = "Leave this slot out, and make a copy to hand out: gift_core.released(model, pretrained, alpha=0.85)."
+        yield "method.release", f"finetune trains `model`, and the next task goes on from it. {remedy}"
     if replays and images not in GIVEN:
-        what = "the library replays the pairs that you give. Write a row with the method's losses and pass its images "
-        yield f"method.replay.images: {images}", f"{what}with their texts as `pairs`, or use the pipeline."
+        remedy = "Write a row with the method's losses and pass its images with their texts as `pairs`"
+        problem = f"the library replays the pairs that you give. {remedy}, or use the pipeline."
+        yield f"method.replay.images: {images}", problem
     if consolidation.needs_losses and not replays:
-        what = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
-        yield f"method.consolidation.kind: {consolidation.kind}", what
+        problem = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
+        yield f"method.consolidation.kind: {consolidation.kind}", problem
     if consolidation.needs_fisher != bool(fisher):
-        what = "static_fisher needs fisher=gift_core.estimate_fisher(model, tokenizer, pairs), and no other kind uses "
-        yield f"method.consolidation.kind: {consolidation.kind}", f"{what}it. Pass it, or leave it out."
+        needed = "static_fisher needs fisher=gift_core.estimate_fisher(model, tokenizer, pairs)"
+        problem = f"{needed}, and no other kind uses it. Pass it, or leave it out."
+        yield f"method.consolidation.kind: {consolidation.kind}", problem
     yield from check_lengths("method", config, iterations)
     yield from check_trains("method", config)
 
 
 def _require_features(name: str, function: Loss) -> None:
     """Raises UserError if the loss's name cannot be a column, or a parameter is neither a feature nor has a default."""
+    location = f"{NAME}: method.losses.{name}"
     if name.endswith(ENTROPY) or not name.isidentifier() or name in OTHER_COLUMNS:
-        what = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
-        raise UserError(f"{NAME}: method.losses.{name}: {what}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
+        problem = f"a loss needs a name like my_loss, without {ENTROPY} at its end"
+        raise UserError(f"{location}: {problem}, and not {', '.join(sorted(OTHER_COLUMNS))}.")
     try:
         inspect.signature(function).bind(**dict.fromkeys(taken_by(function)))
     except TypeError as error:  # Python names the parameter
-        what = f"{error}, which is no feature and has no default. Features: {', '.join(FEATURES)}"
-        raise UserError(
-            f"{NAME}: method.losses.{name}: {what}. Rename it, or bind it with functools.partial."
-        ) from None
+        problem = f"{error}, which is no feature and has no default. Features: {', '.join(FEATURES)}"
+        raise UserError(f"{location}: {problem}. Rename it, or bind it with functools.partial.") from None

@@ -27,7 +27,7 @@ from gift_core.generators.kept_shards import ShardFolder, ShardsInMemory, ShardS
 from gift_core.generators.own_settings import own_settings
 from gift_core.generators.pipeline import check_lora, place_pipeline, prepared_pipeline, pretrained_pipeline
 from gift_core.generators.synthesize import generate, identity, shards_of
-from gift_core.library.given_model import NAME, refused, require_number
+from gift_core.library.given_model import NAME, are_texts, refused, require_number
 from gift_core.method.replay.prompts import sample_prompts as sample
 from gift_core.progress import progress_bar
 from gift_core.provenance import environment
@@ -55,8 +55,8 @@ def vocabulary(name: str | Path) -> list[str]:
             text file with a name a line.
     """
     if str(name) not in LISTS and not Path(name).is_file():
-        what = f"{str(name)[:80]!r} is no list and no file. {did_you_mean(str(name), LISTS)}"
-        raise UserError(f"{NAME}: vocabulary: {what} Or pass the path of a text file.")
+        problem = f"{str(name)[:80]!r} is no list and no file. {did_you_mean(str(name), LISTS)}"
+        raise UserError(f"{NAME}: vocabulary: {problem} Or pass the path of a text file.")
     return list(base_vocabulary(str(name), location=f"{NAME}: vocabulary"))
 
 
@@ -71,7 +71,7 @@ def sample_prompts(names: Sequence[str], count: int, *, template: str = "a photo
         template: {} stands for the name. Where classes have different ones, write prompts as names, and template="{}".
         seed: another one for each task.
     """
-    if isinstance(names, str) or not names or not all(isinstance(each, str) and each for each in names):
+    if not are_texts(names):
         raise UserError(f'{NAME}: names: {repr(names)[:80]}, expected texts. Write ["cat", "dog"].')
     if not isinstance(template, str) or "{}" not in template:
         raise UserError(f'{NAME}: template: {template!r} has no {{}} for the name. Write "a photo of a {{}}."')
@@ -159,8 +159,8 @@ class _Source:
         check_lora(self.config.lora)
         pipeline = pretrained_pipeline(self.config) if self.is_name else copy.copy(self.pipeline)
         config = self.config.model_copy(update=own_settings(pipeline, self.left))
-        for key, what in check_generator(config.model_copy(update={"filters": None})):
-            raise UserError(f"{key}: {what}")
+        for key, problem in check_generator(config.model_copy(update={"filters": None})):
+            raise UserError(f"{key}: {problem}")
         prepared = prepared_pipeline(pipeline, config)
         if self.is_name:
             place_pipeline(pipeline, config.memory, self.device)
@@ -170,10 +170,9 @@ class _Source:
 
 def _rows_of(prompts: Any) -> pd.DataFrame:
     """The rows of artifacts.prompt_files that decide the images. UserError for what is no list of texts."""
-    is_list = isinstance(prompts, Sequence) and not isinstance(prompts, str)
-    if not is_list or not prompts or not all(isinstance(each, str) and each for each in prompts):
-        what = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
-        raise UserError(f"{NAME}: prompts: {what}. gift_core.sample_prompts makes some.")
+    if not are_texts(prompts):
+        problem = f'{repr(prompts)[:80]}, expected ["a photo of a zebra.", ...]'
+        raise UserError(f"{NAME}: prompts: {problem}. gift_core.sample_prompts makes some.")
     numbers = range(len(prompts))
     return pd.DataFrame({"prompt_id": numbers, "prompt": list(prompts), "seed": numbers})
 
@@ -197,8 +196,8 @@ def _require_pipeline(pipeline: Any, settings: Mapping[str, Any]) -> None:
     from diffusers import DiffusionPipeline
 
     if not isinstance(pipeline, DiffusionPipeline):
-        what = "a pipeline of diffusers, its folder, or its name on the hub"
-        raise refused("pipeline", pipeline, f'{what}. Write "stable-diffusion-v1-5/stable-diffusion-v1-5".')
+        problem = "a pipeline of diffusers, its folder, or its name on the hub"
+        raise refused("pipeline", pipeline, f'{problem}. Write "stable-diffusion-v1-5/stable-diffusion-v1-5".')
     behind = [name for name in OF_LOADING if settings.get(name) is not None]
     if behind:
         raise UserError(f"{behind[0]}: the pipeline is loaded already. Leave it out, or pass the pipeline's name.")

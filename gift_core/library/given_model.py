@@ -83,9 +83,9 @@ def checked_clip(
     if not {"mean", "std"} <= set(get_model_preprocess_cfg(model)):
         size = "model.visual.image_size"
         settings = f'{{"size": {size}, "mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}}'
-        what = f"this {type(model).__name__} does not know the mean and std of its images"
+        problem = f"this {type(model).__name__} does not know the mean and std of its images"
         remedy = f"Set them: open_clip.model.set_model_preprocess_cfg(model, {settings})"
-        raise UserError(f"{NAME}: {name}: {what}. {remedy}")
+        raise UserError(f"{NAME}: {name}: {problem}. {remedy}")
 
     def tokenize(texts: list[str]) -> torch.Tensor:
         tokens_NL = tokenizer(texts)
@@ -101,12 +101,12 @@ def require_model(model: Any, name: str) -> None:
     parts, kind = ("encode_image", "encode_text", "logit_scale", "visual"), type(model).__name__
     wraps = isinstance(getattr(model, "module", None), torch.nn.Module) or hasattr(model, "_orig_mod")
     if wraps or not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
-        what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}, and no wrapper"
+        problem = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}, and no wrapper"
         remedy = "Pass what open_clip.create_model_and_transforms returned"
         if kind == "CLIPModel":
-            what = "a CLIPModel is of transformers, and this takes models of open_clip"
+            problem = "a CLIPModel is of transformers, and this takes models of open_clip"
             remedy = "Convert it: model, preprocess, tokenizer = gift_core.from_transformers(model)"
-        raise UserError(f"{NAME}: {name}: {what}. {remedy}.")
+        raise UserError(f"{NAME}: {name}: {problem}. {remedy}.")
     half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
     if half:
         remedy = "Call model.float(). For speed: precision='amp_bf16'"
@@ -142,30 +142,34 @@ def labeled_batch(clip: Clip, batch: Any, classes: int, *, number: int) -> tuple
     require_images(clip, images_BCHW, "loader", is_first=number == 0)
     if not isinstance(labels_B, torch.Tensor) or labels_B.shape != images_BCHW.shape[:1]:
         expected = f"a tensor [{len(images_BCHW)}] with the number of each image's class"
-        what = f"labels are {described(labels_B)}, expected {expected}"
-        raise UserError(f"{NAME}: loader: {what}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
+        problem = f"labels are {described(labels_B)}, expected {expected}"
+        raise UserError(f"{NAME}: loader: {problem}. Use torch.tensor(labels), or one_hot.argmax(dim=1).")
     lowest, highest = int(labels_B.min()), int(labels_B.max())
     if lowest < 0 or highest >= classes:
-        what = f"labels from {lowest} to {highest} in batch {number}, and there are prompts of {classes} classes"
-        raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+        problem = f"labels from {lowest} to {highest} in batch {number}, and there are prompts of {classes} classes"
+        raise UserError(f"{NAME}: loader: {problem}. Add prompts, or number the classes from 0.")
     return images_BCHW, labels_B
+
+
+def are_texts(value: Any) -> bool:
+    """Returns whether the value is a sequence of texts, at least one and none of them empty."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return is_list and bool(value) and all(isinstance(text, str) and text for text in value)
 
 
 def require_prompts(prompts: Any, name: str) -> None:
     """Raises UserError unless these are texts, one for each of two classes or more."""
-    are_texts = isinstance(prompts, Sequence) and all(isinstance(each, str) for each in prompts)
-    if isinstance(prompts, str) or not are_texts or len(prompts) < 2 or not all(prompts):
-        what = f'{repr(prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
-        raise UserError(f"{NAME}: {name}: {what}. Write one for each class.")
+    if not are_texts(prompts) or len(prompts) < 2:
+        problem = f'{repr(prompts)[:80]}, expected two texts or more, one a class: ["a photo of a cat.", ...]'
+        raise UserError(f"{NAME}: {name}: {problem}. Write one for each class.")
 
 
 def described(value: Any) -> str:
     """Returns what a value is, for a message: shape and type of a tensor, a short text or number itself."""
     if isinstance(value, torch.Tensor):
         return f"{[*value.shape]} {value.dtype}"
-    return (
-        repr(value)[:80] if isinstance(value, (str, int, float, type(None), type(...))) else f"a {type(value).__name__}"
-    )
+    is_plain = isinstance(value, (str, int, float, type(None), type(...)))
+    return repr(value)[:80] if is_plain else f"a {type(value).__name__}"
 
 
 def refused(name: str, value: Any, expected: str) -> UserError:
@@ -191,16 +195,16 @@ def endless(loader: Iterable[Any], name: str, expected: str) -> Iterator[Any]:
         for batch in loader:
             yield batch
         if batch is None:
-            what = "it yields no batch: it has no images (with drop_last=True, fewer than its batch size), or it is a "
-            what += "generator, which has one epoch"
-            raise UserError(f"{NAME}: {name}: {what}. Pass a DataLoader, or a list of batches.")
+            problem = "it yields no batch: it has no images (with drop_last=True, fewer than its batch size)"
+            problem += ", or it is a generator, which has one epoch"
+            raise UserError(f"{NAME}: {name}: {problem}. Pass a DataLoader, or a list of batches.")
 
 
 def two_parts(batch: Any, name: str, expected: str) -> tuple[Any, Any]:
     """Returns the two parts of a batch. UserError if it does not have two."""
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        what = f"it yields a {type(batch).__name__}, expected {expected}"
-        raise UserError(f"{NAME}: {name}: {what}. Write a collate_fn that returns the two.")
+        problem = f"it yields a {type(batch).__name__}, expected {expected}"
+        raise UserError(f"{NAME}: {name}: {problem}. Write a collate_fn that returns the two.")
     return batch[0], batch[1]
 
 
@@ -211,14 +215,14 @@ def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -
     """
     side, is_tensor = clip.image_size, isinstance(images_BCHW, torch.Tensor)
     if not is_tensor or images_BCHW.shape[1:] != (3, side, side) or images_BCHW.dtype != torch.float32:
-        what = f"images are {described(images_BCHW)}, expected [B, 3, {side}, {side}] torch.float32, normalized"
+        problem = f"images are {described(images_BCHW)}, expected [B, 3, {side}, {side}] torch.float32, normalized"
         is_single = isinstance(images_BCHW, Image.Image) or (is_tensor and images_BCHW.ndim == 3)
-        raise UserError(f"{NAME}: {name}: {what}. {BATCHES if is_single else REMEDY}.")
+        raise UserError(f"{NAME}: {name}: {problem}. {BATCHES if is_single else REMEDY}.")
     if not is_first:
         return
     lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is
     mean_C, std_C = (torch.tensor(clip.config["preprocess_cfg"][key]) for key in ("mean", "std"))
     is_raw = lowest >= 0 and highest <= 1 and float((-mean_C / std_C).max()) < -0.5  # black is far below 0
     if is_raw or not math.isfinite(lowest + highest):
-        what = f"pixels are from {lowest:.2f} to {highest:.2f}, as in no normalized image"
-        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}: its last step normalizes by mean and std.")
+        problem = f"pixels are from {lowest:.2f} to {highest:.2f}, as in no normalized image"
+        raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")

@@ -69,19 +69,19 @@ def given_replay(
     if not losses:
         return None
     if pairs is None:
-        what = f"missing, and the method replays them ({', '.join(losses)})"
-        raise UserError(f"{NAME}: pairs: {what}. Pass pairs, or method='finetune'.")
+        problem = f"missing, and the method replays them ({', '.join(losses)})"
+        raise UserError(f"{NAME}: pairs: {problem}. Pass pairs, or method='finetune'.")
     wanted = getattr(asked, "teacher", "previous")
     if teacher is None and wanted != "previous":
-        what = f"the method distills from another model than the one it trains (replay.teacher: {wanted})"
-        raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
+        problem = f"the method distills from another model than the one it trains (replay.teacher: {wanted})"
+        raise UserError(f"{NAME}: teacher: {problem}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
     of_all = [name for name, loss in losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}]
     if _is_sequence(pairs):
         return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(of_all))
     if of_all:
-        what = f"a loader, and {of_all[0]} compares with all pairs, which must be known before"
-        raise UserError(f"{NAME}: pairs: {what}. Pass {PAIRS}, or use distill.")
+        problem = f"a loader, and {of_all[0]} compares with all pairs, which must be known before"
+        raise UserError(f"{NAME}: pairs: {problem}. Pass {PAIRS}, or use distill.")
     if teacher is None:  # training does not change a copy
         taught_by = replace(clip, model=copy.deepcopy(clip.model).eval())
     return PairLoader(clip, taught_by, pairs)
@@ -212,8 +212,8 @@ class PairLoader:
         is_tokens = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
         are_texts = isinstance(prompts, (list, tuple)) and all(isinstance(each, str) for each in prompts)
         if not (is_tokens or are_texts) or len(prompts) != count:
-            what = f"prompts are {described(prompts)}, expected {count} texts, or token rows [{count}, L]"
-            raise UserError(f"{NAME}: pairs: {what}. Yield a text for each image.")
+            problem = f"prompts are {described(prompts)}, expected {count} texts, or token rows [{count}, L]"
+            raise UserError(f"{NAME}: pairs: {problem}. Yield a text for each image.")
         if are_texts:
             return self._clip.tokenizer(list(prompts))
         remedy = "Pass the token rows of the model's own tokenizer, or texts."
@@ -256,21 +256,24 @@ def _opened(path: str, name: str) -> Image.Image:
     try:
         return decode(Path(path).read_bytes())
     except OSError as error:  # missing, not to be read, or no image
-        what = f"{path[:80]!r}: {error.strerror or 'no image, or a damaged one'}"
-        raise UserError(f"{NAME}: {name}: {what}. {REMEDY}") from None
+        problem = f"{path[:80]!r}: {error.strerror or 'no image, or a damaged one'}"
+        raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}") from None
 
 
 def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
     """UserError for the student itself, and for a model of other images."""
     if teacher is clip.model:
-        what = "it is the model itself, which training changes"
-        raise UserError(f"{NAME}: teacher: {what}. Leave it out, or copy.deepcopy it.")
-    found = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
-    ours, its = (
-        {"size": each.image_size, **{key: [*each.config["preprocess_cfg"][key]] for key in ("mean", "std")}}
-        for each in (clip, found)
-    )
+        problem = "it is the model itself, which training changes"
+        raise UserError(f"{NAME}: teacher: {problem}. Leave it out, or copy.deepcopy it.")
+    taught_by = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
+    ours, its = _preparation(clip), _preparation(taught_by)
     if ours != its:
-        what = f"its images are prepared in another way than the model's ({its} and {ours})"
-        raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
-    return found
+        problem = f"its images are prepared in another way than the model's ({its} and {ours})"
+        raise UserError(f"{NAME}: teacher: {problem}. Use a teacher with the same preprocess_cfg.")
+    return taught_by
+
+
+def _preparation(clip: Clip) -> dict[str, Any]:
+    """What decides the pixels of the model's images."""
+    settings = clip.config["preprocess_cfg"]
+    return {"size": clip.image_size, "mean": [*settings["mean"]], "std": [*settings["std"]]}

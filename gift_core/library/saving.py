@@ -52,8 +52,8 @@ def save(model: torch.nn.Module, folder: str | Path, *, like: str | Path | None 
     require_model(model, "model")
     _require_replaceable(Path(folder))
     if like is None:
-        what = "a model of open_clip does not know its configuration and its tokenizer"
-        raise UserError(f"{NAME}: like: missing, and {what}. {REMEDY}: like='ViT-B-16-quickgelu'.")
+        problem = "a model of open_clip does not know its configuration and its tokenizer"
+        raise UserError(f"{NAME}: like: missing, and {problem}. {REMEDY}: like='ViT-B-16-quickgelu'.")
     with own_random_numbers(torch.device("cpu")):  # a new model has random weights
         config, tokenizer, files = _description(name_of(str(like)))
         built = build_model(config["model_cfg"], config["preprocess_cfg"] | get_model_preprocess_cfg(model))
@@ -84,8 +84,8 @@ def _description(name: str) -> tuple[dict[str, Any], Any, tuple[Path, ...]]:
         return clip.config, clip.tokenizer, clip.tokenizer_files
     known = open_clip.list_models()
     if name.replace("/", "-") not in known:
-        what = f"{name}: no such folder, and no architecture of open_clip. {nearest(name, known)}"
-        raise UserError(f"{NAME}: like: {what}{REMEDY}: ViT-B-16-quickgelu, hf-hub:owner/model, or a folder.")
+        problem = f"{name}: no such folder, and no architecture of open_clip. {nearest(name, known)}"
+        raise UserError(f"{NAME}: like: {problem}{REMEDY}: ViT-B-16-quickgelu, hf-hub:owner/model, or a folder.")
     architecture, config = architecture_config(name)
     return {"model_cfg": config, "preprocess_cfg": preprocess_of(architecture)}, load_tokenizer(architecture), ()
 
@@ -95,8 +95,8 @@ def _require_same_shapes(model: torch.nn.Module, built: torch.nn.Module, like: s
     differing = sorted(name for name in {*own, *expected} if own.get(name) != expected.get(name))
     if differing:
         first = f"{differing[0]} is {own.get(differing[0], 'missing')}, expected {expected.get(differing[0], 'none')}"
-        what = f"{len(differing)} weights of the model do not fit it: {first}"
-        raise UserError(f"{NAME}: like: {like}: {what}. {REMEDY}.")
+        problem = f"{len(differing)} weights of the model do not fit it: {first}"
+        raise UserError(f"{NAME}: like: {like}: {problem}. {REMEDY}.")
 
 
 @torch.no_grad()
@@ -113,5 +113,5 @@ def _require_same_features(model: torch.nn.Module, saved: Clip, like: str) -> No
     if difference > NEAR:
         quick = like.replace("/", "-") + QUICK_SUFFIX
         instead = f", perhaps {quick}" if quick in open_clip.list_models() else ""
-        what = f"it computes other features from the weights of the model (they differ by {difference:.1g})"
-        raise UserError(f"{NAME}: like: {like}: {what}. {REMEDY}{instead}.")
+        problem = f"it computes other features from the weights of the model (they differ by {difference:.1g})"
+        raise UserError(f"{NAME}: like: {like}: {problem}. {REMEDY}{instead}.")

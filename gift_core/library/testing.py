@@ -169,8 +169,8 @@ def _texts_of(prompts: Any) -> list[Sequence[str]]:
     texts_KT: list[Sequence[str]] = [texts if isinstance(texts, (list, tuple)) else [texts] for texts in prompts]
     for number, texts in enumerate(texts_KT):
         if len(texts) != len(texts_KT[0]):
-            what = f"{len(texts)} texts, and prompts[0] has {len(texts_KT[0])}"
-            raise UserError(f"{NAME}: prompts[{number}]: {what}. Write one for each template.")
+            problem = f"{len(texts)} texts, and prompts[0] has {len(texts_KT[0])}"
+            raise UserError(f"{NAME}: prompts[{number}]: {problem}. Write one for each template.")
     for of_template in zip(*texts_KT, strict=True):
         require_prompts(of_template, "prompts")
     return texts_KT

@@ -50,8 +50,8 @@ def from_transformers(source: CLIPModel | str | Path) -> tuple[torch.nn.Module, 
     elif isinstance(source, (str, Path)):
         clip = load_clip(_name(str(source)), device="cpu")
     else:
-        what = f"{described(source)}, expected a CLIPModel of transformers, or a folder"
-        raise UserError(f"{NAME}: from_transformers: {what}. Other models of transformers cannot be converted.")
+        problem = f"{described(source)}, expected a CLIPModel of transformers, or a folder"
+        raise UserError(f"{NAME}: from_transformers: {problem}. Other models of transformers cannot be converted.")
     setattr(clip.model, MODEL_CFG, clip.config["model_cfg"])
     return clip.model, evaluation_transform(clip), clip.tokenizer
 
@@ -71,9 +71,9 @@ def to_transformers(model: torch.nn.Module) -> CLIPModel:
     require_model(model, "model")
     model_config = getattr(model, MODEL_CFG, None)
     if model_config is None:
-        what = "from_transformers did not make it, and a model of open_clip does not know its configuration"
+        problem = "from_transformers did not make it, and a model of open_clip does not know its configuration"
         remedy = f"Save it, and open the folder: {NAME}.save(model, folder, like=...), from_transformers(folder)"
-        raise UserError(f"{NAME}: model: {what}. {remedy}.")
+        raise UserError(f"{NAME}: model: {problem}. {remedy}.")
     from transformers import CLIPConfig, CLIPModel
 
     config = CLIPConfig.from_dict(clip_config_of(model_config))
@@ -114,6 +114,6 @@ def _name(text: str) -> str:
     name = name_of(text)
     if name.startswith((LOCAL, FILE, HUB)):
         return name
-    what = f"{text}: no such folder or file"
+    problem = f"{text}: no such folder or file"
     remedy = f"For a CLIP of the hub: from_transformers(transformers.CLIPModel.from_pretrained({text!r}))"
-    raise UserError(f"{NAME}: from_transformers: {what}. {remedy}. For one of open_clip: hf-hub:owner/model.")
+    raise UserError(f"{NAME}: from_transformers: {problem}. {remedy}. For one of open_clip: hf-hub:owner/model.")

@@ -79,7 +79,7 @@ def project_pipeline(text: str) -> str:
     return text.replace(check, f"{check}    always_changed: true   # {remark}\n", 1)
 
 
-def create_project(folder: Path, preset: str, *, empty: bool = False) -> tuple[list[str], Config]:
+def create_project(folder: Path, preset: str, *, empty: bool) -> tuple[list[str], Config]:
     """Makes a project of `folder`, as `gift init` does. Returns the user's files that were kept, and the experiment.
 
     An `empty` one has no tasks and probes, and the name of the folder.
@@ -93,35 +93,53 @@ def create_project(folder: Path, preset: str, *, empty: bool = False) -> tuple[l
         raise UserError(f"{folder}: is a file. Name a new folder.")
     if {"{", "}"} & {*str(folder)}:
         raise UserError(f"{folder}: {BRACES}. Name another folder.")
-    shipped = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
-    template = {
-        path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in TEMPLATE.rglob("*") if path.is_file()
-    }
-    if (version := version_of(DISTRIBUTION)) == "not installed":  # run in a clone: python -m stages init
-        what = f"{DISTRIBUTION} is not installed in {sys.prefix}, and dvc.yaml of a project runs its command, gift"
-        raise UserError(f"{what}. Install it: pip install --editable {shlex.quote(str(shipped_root()))}")
     params = complete_text(file)
     if empty:
         params = without_tasks(params, folder.name)
-    made = {"dvc.yaml": project_pipeline(shipped["dvc.yaml"].decode()), "params.yaml": params}
-    made |= {"requirements.txt": f"{DISTRIBUTION}=={version}\n", ".dvc/.gitignore": DVC_IGNORED}
-    files = {**shipped, **template, **{name: text.encode() for name, text in made.items()}}
-    found = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
-    taken = [name for name in found if name not in (*KEPT, *EXTENDED)]
+    files = _files_of_project(params)
+    present = [name for name in dict.fromkeys([*files, *DVC_FILES]) if os.path.lexists(folder / name)]
+    taken = [name for name in present if name not in (*KEPT, *EXTENDED)]
     if taken:
-        what = f"has files of a project already: {first_names(sorted(taken, key=lambda name: name.count('/')))}"
-        raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
-    kept = [name for name in found if name in KEPT]
-    new = {name: content for name, content in files.items() if name not in kept}
-    for name in {*EXTENDED}.intersection(found):
-        before = (folder / name).read_bytes()
-        new[name] = before + (b"" if before.endswith(b"\n") or not before else b"\n") + HEADING + new[name]
-    config, repository = parse_config(params, file.name), find_repository(folder)
+        named = first_names(sorted(taken, key=lambda name: name.count("/")))
+        remedy = "Nothing was changed. Name a new folder, or move them away."
+        raise UserError(f"{folder}: has files of a project already: {named}. {remedy}")
+    kept = [name for name in present if name in KEPT]
+    config = parse_config(params, file.name)
+    repository = find_repository(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if repository is None:
         _git(folder, "init", "--quiet", "--initial-branch", "main")
-    for name, content in new.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    for name, content in files.items():
+        if name in kept:
+            continue
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name in EXTENDED and name in present:
+            content = _extended(path.read_bytes(), content)
+        path.write_bytes(content)
     set_merge_drivers(repository or folder)
     return kept, config
+
+
+def _files_of_project(params: str) -> dict[str, bytes]:
+    """Returns the content of each file of a new project. UserError where GIFT is not installed."""
+    version = version_of(DISTRIBUTION)
+    if version == "not installed":  # run in a clone: python -m stages init
+        problem = f"{DISTRIBUTION} is not installed in {sys.prefix}, and dvc.yaml of a project runs its command, gift"
+        raise UserError(f"{problem}. Install it: pip install --editable {shlex.quote(str(shipped_root()))}")
+    files = {name: (shipped_root() / name).read_bytes() for name in shipped_files()}
+    paths = [path for path in TEMPLATE.rglob("*") if path.is_file()]
+    files |= {path.relative_to(TEMPLATE).as_posix(): path.read_bytes() for path in paths}
+    written = {
+        "dvc.yaml": project_pipeline(files["dvc.yaml"].decode()),
+        "params.yaml": params,
+        "requirements.txt": f"{DISTRIBUTION}=={version}\n",
+        ".dvc/.gitignore": DVC_IGNORED,
+    }
+    return files | {name: text.encode() for name, text in written.items()}
+
+
+def _extended(before: bytes, lines: bytes) -> bytes:
+    """Returns the content of a user's file with our lines at its end."""
+    is_open = bool(before) and not before.endswith(b"\n")
+    return before + (b"\n" if is_open else b"") + HEADING + lines

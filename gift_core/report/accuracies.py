@@ -128,10 +128,8 @@ def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: S
     for name in names:
         trained = [*summaries[name].accuracies.index] if name in summaries else []
         if trained != tasks:
-            problem = (
-                f"{name} was trained on {', '.join(trained) or 'nothing'}, but the sequence is {', '.join(tasks)}."
-            )
-            raise _broken(layout, problem)
+            learned = ", ".join(trained) or "nothing"
+            raise _broken(layout, f"{name} was trained on {learned}, but the sequence is {', '.join(tasks)}.")
     return RunScores(summaries={name: summaries[name] for name in names})
 
 

@@ -17,9 +17,8 @@ import pandas as pd
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.quantities import plural
-from gift_core.report.highlight import QUIET, reading_order, styles_of
 from gift_core.report.labels import number, shorten
-from gift_core.report.run_record import RunRecord, Section
+from gift_core.report.run_record import QUIET, RunRecord, Section
 
 Point = tuple[float, float]
 MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
@@ -52,12 +51,10 @@ class Frame:
 
     @property
     def x_end(self) -> float:
-        """The right edge of the plot area."""
         return self.width - self.right
 
     @property
     def y_end(self) -> float:
-        """The lower edge of the plot area."""
         return self.height - self.bottom
 
     def x(self, value: float) -> float:
@@ -204,7 +201,7 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
     """Yields forgetting and the matrices of a task-incremental run, or the classes seen, and what probes show."""
     if not record.methods:
         return
-    methods = reading_order(record, record.methods)
+    methods = record.reading_order(record.methods)
     if record.seen is None:
         steps = {task: step for step, task in enumerate(record.tasks, 1)}
         shown = _charts(record, "Mean accuracy over all tasks", record.matrices, steps)
@@ -225,7 +222,7 @@ def accuracies(record: RunRecord) -> Iterator[Section]:
         probes = [("", name, count, end.loc[name], f"all tasks, on {name}") for name, count in images.items()]
         if len(probes) > 1:
             probes.append(("", "mean", sum(images.values()), end.mean(), "all tasks"))
-        shown |= {"probes": probes, "methods": reading_order(record, record.continued)}
+        shown |= {"probes": probes, "methods": record.reading_order(record.continued)}
         yield Section("probes", "Zero-shot kept", "probes.html.j2", shown)
 
 
@@ -280,7 +277,7 @@ def _accuracy_chart(
 
     `size`: width and height, higher if the names at the ends need it. A small chart has no names.
     """
-    styles, labels = styles_of(record), record.labels
+    styles, labels = record.styles, record.labels
     ends = {method: shorten(labels[method]) for method in curves}
     gap = 19 if len(curves) <= FEW_CURVES else 15
     left, right = 44, 206

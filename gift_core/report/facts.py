@@ -17,7 +17,7 @@ from gift_core.method.metrics import ZERO_SHOT, accuracy_interval
 from gift_core.provenance import EDITED
 from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
-from gift_core.report.highlight import baseline_method, best_method, by_task, styles_of
+from gift_core.report.highlight import by_task
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, count_test_images, number, signed, with_tasks
 from gift_core.report.paired import PairedTest, in_all, paired_tests
 from gift_core.report.published.mtil import MODEL
@@ -54,7 +54,7 @@ def result(record: RunRecord) -> Iterator[Section]:
         "tolerance": DATA_SET_TOLERANCE,
         "model_of_published": MODEL,
         "paired": paired_rows(record),
-        "compared": (best_method(record), baseline_method(record)) if record.methods else (),
+        "compared": (record.best_method, record.baseline_method) if record.methods else (),
     }
     yield Section("result", "Result", "result.html.j2", shown)
 
@@ -64,8 +64,8 @@ def paired_rows(record: RunRecord) -> list[tuple[str, PairedTest]]:
 
     [] without two methods, and without their predictions.
     """
-    baseline = baseline_method(record)
-    tests = {} if baseline is None else paired_tests(record, best_method(record), baseline, "last")
+    baseline = record.baseline_method
+    tests = {} if baseline is None else paired_tests(record, record.best_method, baseline, "last")
     return [*tests.items(), ("all images", in_all(tests))] if tests else []
 
 
@@ -82,13 +82,13 @@ def result_row(record: RunRecord, method: str) -> dict[str, Any]:
         below["last"] = "–".join(map(number, accuracy_interval(*by_task(record, method, "last"))))
         if record.probes and method != ZERO_SHOT:
             below["probes"] = signed((scores["probes"] or 0.0) - (record.scores[ZERO_SHOT]["probes"] or 0.0))
-    style = "reference" if method == ZERO_SHOT else styles_of(record)[method]
+    style = "reference" if method == ZERO_SHOT else record.styles[method]
     return {"name": record.label(method), "style": style, "scores": scores, "below": below}
 
 
 def what_ran(record: RunRecord) -> Iterator[Section]:
     """Yields the section with settings, environments and models."""
-    last = record.metrics[best_method(record) if record.methods else ZERO_SHOT]["last"]
+    last = record.metrics[record.best_method if record.methods else ZERO_SHOT]["last"]
     hashes = [  # of every evaluated model, from the metadata of each method's last accuracy file
         (method, task, of_method[record.tasks[-1]][f"model:{task}"])
         for method, of_method in record.metadata.items()
@@ -101,45 +101,29 @@ def what_ran(record: RunRecord) -> Iterator[Section]:
 
 def run_facts(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of the settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
-    config, environments = record.config, record.environments
+    config = record.config
     model = config.model
     generator = config.generator
+    prompts = config.prompts
     training = config.training
+    sampling = f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}"
+    batches = f"batches of {training.batch_size} images and {training.replay_batch_size} pairs"
     try:
         shapes = read_shapes(record.layout.pretrained() / WEIGHTS)
     except UserError as error:
         raise ContractError(f"{error} Recreate it with: dvc repro import_model") from error
     size = f"{sum(map(math.prod, shapes.values())) / 1e6:.1f} million parameters"
-    usual = {name: of for name, of in environments.items() if name not in CODE}
-    same = [f"{name} {next(iter(of))}" for name, of in usual.items() if len(of) == 1]
     return [
         ("Experiment", f"{config.experiment}, seed {config.seed}"),
         ("Sequence", _sequence(record.infos, config.evaluation.max_images)),
         *(("Data", note) for note in data_notes(record)),
         ("Evaluation", config.evaluation.protocol.description),
         ("Model", ", ".join(filter(None, (model.name, model.pretrained, size, model.precision)))),
-        (
-            "Generator",
-            f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
-            f"{generator.size} px, {generator.dtype}",
-        ),
-        (
-            "Replay",
-            f"{config.prompts.images_per_task:,} pairs per task, base vocabulary {config.prompts.base_vocabulary}",
-        ),
-        (
-            "Training",
-            f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
-            f"and {training.replay_batch_size} pairs",
-        ),
+        ("Generator", f"{sampling}, {generator.size} px, {generator.dtype}"),
+        ("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
+        ("Training", f"{training.iterations:,} iterations per task, {batches}"),
         *_rows_of_methods(record),
-        *(("Environment", ", ".join(same)) for _ in same[:1]),
-        *((f"Environment, {name}", text) for name, text in differences(record).items()),
-        *(
-            (title, f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
-            for part, title in CODE.items()
-            for files, results in environments.get(part, {}).items()
-        ),
+        *_rows_of_environments(record),
     ]
 
 
@@ -149,6 +133,19 @@ def _rows_of_methods(record: RunRecord) -> Iterator[tuple[str, str]]:
         row, shown = record.config.methods[name], record.label(name)
         has_other_name = row.label is not None and name not in shown
         yield f"{shown} ({name})" if has_other_name else shown, phrase(row.model_dump(**AS_WRITTEN))[1:-1]
+
+
+def _rows_of_environments(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yields what all results have in common, what differs, and the files that were edited or are of one's own."""
+    usual = {name: of for name, of in record.environments.items() if name not in CODE}
+    same = [f"{name} {next(iter(of))}" for name, of in usual.items() if len(of) == 1]
+    if same:
+        yield "Environment", ", ".join(same)
+    for name, text in differences(record).items():
+        yield f"Environment, {name}", text
+    for part, title in CODE.items():
+        for files, results in record.environments.get(part, {}).items():
+            yield title, f"{files} ({first_names(results, MAX_RESULTS_NAMED)})"
 
 
 def phrase(value: object) -> str:

@@ -1,11 +1,8 @@
-"""The result in words: the best method and its baseline, the headline about them, and the sentences of summary.json.
-
-The colors of methods follow from these two, so they are here, too.
-"""
+"""The result in words: the headline about the best method and its baseline, and the sentences of summary.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
@@ -17,8 +14,6 @@ from gift_core.report.labels import number, probability
 from gift_core.report.paired import in_all, paired_tests
 from gift_core.report.run_record import RunRecord
 
-COLORS = 6  # color-blind safe hues in page.css
-QUIET = "quiet"
 PLAIN = "plain fine-tuning"
 REPLAYED = {
     "synthetic": "replays generated images of what the model knew",
@@ -26,19 +21,6 @@ REPLAYED = {
     "exemplars": "replays a few stored images of earlier tasks",
     "task": "is held to what it predicted before on the images of the new task",
 }
-
-
-def best_method(record: RunRecord) -> str:
-    """The contender with the highest Last, or the best reference if there is no contender. The first one wins a tie."""
-    return max(record.contenders or record.methods, key=lambda method: record.scores[method]["last"] or 0.0)
-
-
-def baseline_method(record: RunRecord) -> str | None:
-    """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
-    best = best_method(record)
-    plain = [method for method in record.plain_methods if method != best]
-    contenders = [method for method in record.contenders if method != best]
-    return min(plain or contenders, key=lambda method: record.scores[method]["last"] or 0.0, default=None)
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
@@ -89,7 +71,7 @@ def introduction(record: RunRecord) -> str:
     if not record.methods:
         return ""
     text = "A CLIP model learns one task after another."
-    for method in filter(None, (best_method(record), baseline_method(record))):
+    for method in filter(None, (record.best_method, record.baseline_method)):
         name = name_in_text(record, method)
         ways = ways_of(record.config.methods[method]) or ["does nothing against forgetting"]
         text += f" {PLAIN.capitalize() if name == PLAIN else name} {_enumerated(ways)}."
@@ -119,30 +101,13 @@ def ways_of(row: MethodConfig) -> list[str]:
     return [way for way, holds in ways.items() if holds]
 
 
-def styles_of(record: RunRecord) -> dict[str, str]:
-    """The CSS class of each method: m0 to m5. On a crowded page, all but the best method and its baseline are quiet.
-
-    It has more methods than colors.
-    """
-    if len(record.methods) <= COLORS:
-        return {method: f"m{position}" for position, method in enumerate(record.methods)}
-    main = {baseline_method(record): "m0", best_method(record): "m1"}
-    return {method: main.get(method, QUIET) for method in record.methods}
-
-
-def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
-    """Highlighted methods first."""
-    styles = styles_of(record)
-    return sorted(methods, key=lambda method: styles[method] == QUIET)
-
-
 def _compared(record: RunRecord, metric: str, of: str = "", *, and_zero_shot: bool = False) -> str:
     """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
 
     The best method is compared with its baseline and the zero-shot model.
     """
-    best = best_method(record)
-    baseline = baseline_method(record)
+    best = record.best_method
+    baseline = record.baseline_method
     compared = []
     text = f"{record.label(best)} has {number(record.scores[best][metric])}%{of}"
     if baseline is not None:
@@ -212,7 +177,7 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
         "note": record.miniature.note,
         "protocol": record.config.evaluation.protocol.name,
         "result": result_sentences(record),
-        "best_method": best_method(record) if record.methods else None,
+        "best_method": record.best_method if record.methods else None,
         "tasks": list(record.tasks),
         "methods": methods,
     }
@@ -233,7 +198,7 @@ def result_sentences(record: RunRecord) -> list[str]:
 
 def _forgotten(record: RunRecord) -> str:
     """`After 3 tasks, plain fine-tuning has lost 45.0 points of what it had learned and GIFT 4.0`, or it is noise."""
-    baseline, best = baseline_method(record), best_method(record)
+    baseline, best = record.baseline_method, record.best_method
     clauses, before = list[str](), ""
     for method in filter(None, (baseline, best)):
         name, lost = name_in_text(record, method), record.scores[method]["forgetting"] or 0.0

@@ -10,9 +10,8 @@ from itertools import product
 import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
-from gift_core.config.method_options import LossesConfig, MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.report.charts import MAX_TICKS, Chart, Frame, Point, round_ticks, thin_ticks
-from gift_core.report.highlight import styles_of
 from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord, Section
 
@@ -24,7 +23,6 @@ BINS_PER_TASK_OF_PLOTS = 20
 # grows with the tasks: it would rise while every loss falls.
 NOT_LOSSES = ("iteration", "learning_rate", "skipped", "total")
 KL = " (KL)"  # ends the name of a cross-entropy to the teacher from which the teacher's entropy is subtracted
-CONSOLIDATION = "consolidation"
 LOSS_COLUMNS = ["method", "position", "iterations", "iteration", "loss", "value"]
 
 
@@ -40,15 +38,14 @@ def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
     """The losses that the method has, a column for each, from the rows of losses.jsonl; the index is the iteration.
 
     A cross-entropy to the teacher becomes a KL divergence, named "distill (KL)": the teacher's entropy, which no
-    training can change, is subtracted, so 0 means that the student equals the teacher. Rows without the entropy (of
-    older models) keep the cross-entropy and its name. Zeros of a loss or consolidation that the method lacks are left
-    out.
+    training can change, is subtracted, so 0 means that the student equals the teacher. The zeros of a consolidation
+    that the method lacks are left out.
     """
     logged = pd.DataFrame(rows).set_index("iteration")
-    absent = {*LossesConfig.model_fields} - {name for name, _ in method.losses.items()}
+    left_out = {*NOT_LOSSES, *(f"{name}{ENTROPY}" for name in logged)}
     if method.consolidation.kind == "none":
-        absent |= {CONSOLIDATION}
-    left_out, values = {*NOT_LOSSES, *absent, *(f"{name}{ENTROPY}" for name in logged)}, {}
+        left_out.add("consolidation")
+    values = {}
     for name in logged.columns.difference([*left_out], sort=False):
         entropy = logged.get(f"{name}{ENTROPY}")
         if entropy is None:
@@ -104,7 +101,7 @@ def loss_charts(record: RunRecord) -> list[Chart]:
             f"{', '.join(f'{record.label(method)} {number(float(means[method]))}' for method in curves)}.",
             frame=Frame(width=460, height=250, left=52, right=12, x_max=tasks, y_max=ticks[-1]),
             curves=curves,
-            styles=styles_of(record),
+            styles=record.styles,
             x_title="task",
             x_ticks={at + 0.5: str(at + 1) for at in thin_ticks(range(tasks), MAX_TICKS)},
             y_title="weighted KL divergence" if str(name).endswith(KL) else "weighted loss",

@@ -19,23 +19,14 @@ from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.method.metrics import accuracy_interval
 from gift_core.quantities import plural
+from gift_core.report import labels
 from gift_core.report.charts import accuracies
 from gift_core.report.facts import differences, result, what_ran
-from gift_core.report.highlight import QUIET, headline, introduction, run_summary, styles_of
-from gift_core.report.labels import (
-    count_test_images,
-    known_name,
-    number,
-    probability,
-    rejections,
-    shade_of_points,
-    signed,
-    task_list,
-)
+from gift_core.report.highlight import headline, introduction, run_summary
 from gift_core.report.loss_curves import loss_rows, losses
 from gift_core.report.pictures import synthetic_pairs, task_images
 from gift_core.report.predicted_images import prediction_pictures, retrieval
-from gift_core.report.run_record import Experiment, RunRecord, Sections, read_run
+from gift_core.report.run_record import QUIET, Experiment, RunRecord, Sections, read_run
 from gift_core.report.scatter import learned_and_kept
 from gift_core.report.sweeps import sweeps
 from gift_core.work.publishing import build_folder, write_atomically
@@ -124,19 +115,10 @@ def environment(experiment: Experiment) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (
-        experiment.label,
-        known_name,
-        number,
-        probability,
-        rejections,
-        shade_of_points,
-        signed,
-        task_list,
-        code_spans,
-    )
-    templates.filters |= {function.__name__: function for function in filters}
-    templates.filters |= {"plural": plural, "test_set": describe_test_set, "test_images": count_test_images}
+    of_labels = ("known_name", "number", "probability", "rejections", "shade_of_points", "signed", "task_list")
+    templates.filters |= {name: getattr(labels, name) for name in of_labels}
+    templates.filters |= {"label": experiment.label, "plural": plural, "code_spans": code_spans}
+    templates.filters |= {"test_set": describe_test_set, "test_images": labels.count_test_images}
     return templates
 
 
@@ -148,7 +130,7 @@ def code_spans(text: str) -> Markup:
 def describe_test_set(images: int, existing: int) -> str:
     """`25 test images, ±18.6`: the size of a test set, and the widest 95% interval of an accuracy on it."""
     low, high = accuracy_interval([50.0], [images])
-    return f"{count_test_images(images, existing)}, ±{number((high - low) / 2)}"
+    return f"{labels.count_test_images(images, existing)}, ±{labels.number((high - low) / 2)}"
 
 
 def render_page(record: RunRecord) -> str:
@@ -157,12 +139,11 @@ def render_page(record: RunRecord) -> str:
     What is not on this machine is named in its section. ContractError for what is damaged or of another run.
     """
     templates = environment(record)
-    styles = styles_of(record)
     common = {
         "record": record,
-        "styles": styles,
-        "crowded": QUIET in styles.values(),
-        "main": [method for method, style in styles.items() if style != QUIET],
+        "styles": record.styles,
+        "crowded": QUIET in record.styles.values(),
+        "main": [method for method, style in record.styles.items() if style != QUIET],
         "few_tasks": len(record.tasks) <= FEW_TASKS,
     }
     sections = [

@@ -59,10 +59,8 @@ def paired_tests(record: RunRecord, method: str, other: str, metric: str) -> dic
     trained = next(iter(sorted(needed)))  # its files have the tests of the zero-shot model
     tests = {}
     for task in record.tasks[first:last]:
-        of_other = _counts(record, other, task, metric, trained)
-        differences = (
-            _counts(record, method, task, metric, trained) - of_other
-        ).dropna()  # with a limit of test images, steps may differ in theirs
+        of_method, of_other = (_counts(record, name, task, metric, trained) for name in (method, other))
+        differences = (of_method - of_other).dropna()  # with a limit of test images, steps may differ in theirs
         tests[task] = PairedTest(len(differences), int((differences > 0).sum()), int((differences < 0).sum()))
     return tests
 

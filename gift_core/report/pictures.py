@@ -152,7 +152,6 @@ def contact_sheets(record: RunRecord) -> dict[str, tuple[Manifest, Groups]]:
 
 
 def _thumbnails(folder: Path, prompt_ids: Sequence[int]) -> list[Thumbnail]:
-    pairs = read_pairs(folder, prompt_ids)
-    return [
-        thumbnail(pairs[number].prompt, pairs[number].image, file=folder, stage=SYNTHESIZE) for number in prompt_ids
-    ]
+    by_prompt = read_pairs(folder, prompt_ids)
+    pairs = [by_prompt[number] for number in prompt_ids]
+    return [thumbnail(pair.prompt, pair.image, file=folder, stage=SYNTHESIZE) for pair in pairs]

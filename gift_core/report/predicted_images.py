@@ -15,10 +15,9 @@ import pandas as pd
 from gift_core.artifacts.predictions import OF_CAPTION, OF_IMAGE, RECALLS, recalls
 from gift_core.artifacts.task import CLASSES, STAGE, images_at
 from gift_core.method.metrics import ZERO_SHOT
-from gift_core.report.highlight import QUIET, baseline_method, best_method, reading_order, styles_of
-from gift_core.report.paired import is_right, predictions_of, tests_of
+from gift_core.report.paired import is_right, tests_of
 from gift_core.report.pictures import thumbnail
-from gift_core.report.run_record import MAX_TASKS, RunRecord, Section, a_few
+from gift_core.report.run_record import MAX_TASKS, QUIET, RunRecord, Section, a_few
 
 IMAGES_PER_TASK = 8
 PAIRS_PER_METHOD = 4
@@ -38,10 +37,10 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     """
     if not record.methods:
         return
-    methods, path = [name for name, style in styles_of(record).items() if style != QUIET], record.layout.predictions
+    methods, path = [name for name, style in record.styles.items() if style != QUIET], record.layout.predictions
     here = [method for method in methods if all(path(method, task).is_file() for task in record.tasks)]
     missing = [method for method in methods if method not in here]
-    baseline, best = baseline_method(record), best_method(record)
+    baseline, best = record.baseline_method, record.best_method
     if baseline is not None and best in here and baseline in here:
         kept = kept_tasks(record, baseline, best)
         absent = [task for task, of_task in kept.items() if of_task["kept"] and not of_task["images"]]
@@ -142,14 +141,13 @@ def _tests(record: RunRecord, task: str) -> Tests:
     """The tests of the pre-trained model, and of each method after the task and at the end, in reading order."""
     tests: dict[Model, pd.DataFrame] = {}
     own, last = record.tasks.index(task), len(record.tasks) - 1
-    for method in reading_order(record, record.methods):
+    for method in record.reading_order(record.methods):
         for when, step in {LEARNED: own, **({AT_THE_END: last} if last > own else {})}.items():
             if not record.layout.predictions(method, record.tasks[step]).is_file():
                 continue
-            rows = predictions_of(record, method, record.tasks[step]).query("task == @task")
             if when == LEARNED:
-                tests.setdefault((ZERO_SHOT, BEFORE), rows[rows["step"] == -1])
-            tests[method, when] = rows[rows["step"] == step]
+                tests.setdefault((ZERO_SHOT, BEFORE), tests_of(record, method, task, step, of_zero_shot=True))
+            tests[method, when] = tests_of(record, method, task, step)
     return tests
 
 
@@ -161,7 +159,7 @@ def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]
     info, folder = record.infos[task], record.layout.task(task)
     if not all((folder / name).is_file() for name in info.shards("test")):
         return []
-    compared = [ZERO_SHOT, baseline_method(record), best_method(record)]
+    compared = [ZERO_SHOT, record.baseline_method, record.best_method]
     shown = {  # by caption: label, the right image; rank, its rank; retrieved, the first images
         model: test[test["query"] == OF_CAPTION].set_index("image")
         for model, test in tests.items()
@@ -184,10 +182,10 @@ def _examples(record: RunRecord, task: str, tests: Tests) -> list[dict[str, Any]
     for at in chosen:
         image = right[at]
         captions_of_image = list(right.index[right == image].sort_values())
-        found = []
+        retrieved = []
         for model, rows in shown.items():
             first = [(pictures[int(other)], other == image) for other in rows["retrieved"][at]]
-            found.append((model, int(rows["rank"][at]), first))
+            retrieved.append((model, int(rows["rank"][at]), first))
         caption = stored[image].captions[captions_of_image.index(at)]
-        examples.append({"caption": caption, "image": pictures[image], "found": found})
+        examples.append({"caption": caption, "image": pictures[image], "retrieved": retrieved})
     return examples

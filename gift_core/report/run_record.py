@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, product
@@ -28,6 +28,8 @@ from gift_core.report.accuracies import Metadata, RunScores, read_accuracies, sc
 from gift_core.report.labels import labels_of
 from gift_core.report.published_results import PublishedResults, published_results
 
+COLORS = 6  # color-blind safe hues in page.css
+QUIET = "quiet"
 MAX_TASKS = 12  # of a longer sequence are shown in pictures
 MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set
 T = TypeVar("T")
@@ -128,6 +130,30 @@ class RunRecord(Experiment, RunScores):
     def classes_seen(self) -> tuple[int, ...]:
         """The number of classes of all tasks up to and including each task."""
         return tuple(accumulate(len(info.class_names) for info in self.infos.values()))
+
+    @cached_property
+    def best_method(self) -> str:
+        """The contender with the highest Last, or the best reference if there is no contender. The first wins a tie."""
+        return max(self.contenders or self.methods, key=lambda method: self.scores[method]["last"] or 0.0)
+
+    @cached_property
+    def baseline_method(self) -> str | None:
+        """The method that the best one is compared with: plain fine-tuning, else the contender with the lowest Last."""
+        plain = [method for method in self.plain_methods if method != self.best_method]
+        contenders = [method for method in self.contenders if method != self.best_method]
+        return min(plain or contenders, key=lambda method: self.scores[method]["last"] or 0.0, default=None)
+
+    @cached_property
+    def styles(self) -> Mapping[str, str]:
+        """The CSS class of each method: m0 to m5. With more methods, all but the best and its baseline are quiet."""
+        if len(self.methods) <= COLORS:
+            return {method: f"m{position}" for position, method in enumerate(self.methods)}
+        main = {self.baseline_method: "m0", self.best_method: "m1"}
+        return {method: main.get(method, QUIET) for method in self.methods}
+
+    def reading_order(self, methods: Iterable[str]) -> list[str]:
+        """Highlighted methods first."""
+        return sorted(methods, key=lambda method: self.styles[method] == QUIET)
 
     @cached_property
     def test_images(self) -> Mapping[str, int]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.charts import BOTTOM, TOP, Chart, Frame, axis_bounds, axis_ticks
-from gift_core.report.highlight import styles_of
 from gift_core.report.labels import number, shorten
 from gift_core.report.run_record import RunRecord, Section
 
@@ -45,7 +44,7 @@ def _chart(record: RunRecord) -> Chart:
         description=f"Zero-shot kept and Last in percent: {values}.",
         frame=frame,
         curves={**{name: [(kept[name], learned[name])] for name in record.continued}, ZERO_SHOT: cross},
-        styles=styles_of(record),
+        styles=record.styles,
         x_title="zero-shot kept (%) →",
         x_ticks=axis_ticks(x_low, x_high),
         y_title="↑ Last (%)",

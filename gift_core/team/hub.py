@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gift_core.artifacts.accuracy import (
-    MAX_IMAGES,
-    PRETRAINED_STEP,
-    PROBE,
-    read_accuracy,
-)
+from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, PROBE, read_accuracy
 from gift_core.artifacts.contract import require_hashes
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, read_provenance, require_noted_files
 from gift_core.artifacts.report_json import one_decimal, read_metrics
@@ -57,21 +52,8 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
     name = repository.rpartition("/")[2]
     provenance = _provenance(folder)
     method, task = provenance.get("method"), provenance.get("task", "")
-    learned = [task] if task else []
-    facts = dict[str, Any]()
-    of_step = layout.accuracy(str(method), task)
-    if of_step.is_file() and read_accuracy(of_step)[1].get(f"model:{task}") == provenance.get("weights_sha256", ""):
-        tested, metadata = read_accuracy(of_step)
-        of_others = [file for file in sorted(of_step.parent.glob("*.parquet")) if file != of_step]
-        # of the same test in two files, that of the model's own step is first
-        rows = pd.concat([tested, *(read_accuracy(file)[0] for file in of_others)])
-        learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
-        facts = {"accuracies": _before_and_after(rows, provenance, learned), "limit": metadata.get(MAX_IMAGES)}
-        facts["probes"] = {*rows[rows.phase == PROBE].eval_task}
-        facts["own_classes"] = PROTOCOLS[tested.protocol.iloc[0]].own_classes
-        if provenance["step"] == rows.step.max():
-            file = layout.reports() / "metrics.json"
-            facts["metrics"] = read_metrics(file).get(str(method)) if file.is_file() else None
+    facts = _tested(layout, provenance)
+    learned = facts.pop("learned", [task] if task else [])
     results = _results({tested_task: after for tested_task, (_, after) in facts.get("accuracies", {}).items()})
     start = _provenance(layout.pretrained()).get("name", "") if method else ""
     data = ModelCardData(
@@ -90,6 +72,33 @@ def model_card(folder: Path, layout: Layout, repository: str, license: str | Non
         if provenance["settings"]["replay"]["images"] == "synthetic" and (layout.shards(task) / MANIFEST).is_file():
             facts["generators"] = [_as_yaml(read_manifest(layout.shards(task)).generator)]
     return _card(data, repository, provenance=provenance, start=start, **facts)
+
+
+def _tested(layout: Layout, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stage evaluate measured of a model, and the tasks that it had learned; {} where it tested other weights.
+
+    The metrics of the run are those of its last model alone.
+    """
+    method, task = str(provenance.get("method")), provenance.get("task", "")
+    of_step = layout.accuracy(method, task)
+    tested, metadata = read_accuracy(of_step) if of_step.is_file() else (None, {})
+    if tested is None or metadata.get(f"model:{task}") != provenance.get("weights_sha256", ""):
+        return {}
+    of_others = [file for file in sorted(of_step.parent.glob("*.parquet")) if file != of_step]
+    # of the same test in two files, that of the model's own step is first
+    rows = pd.concat([tested, *(read_accuracy(file)[0] for file in of_others)])
+    learned = list(dict.fromkeys(rows[rows.step.between(0, provenance["step"])].sort_values("step").trained_task))
+    facts = {
+        "learned": learned,
+        "accuracies": _before_and_after(rows, provenance, learned),
+        "limit": metadata.get(MAX_IMAGES),
+        "probes": {*rows[rows.phase == PROBE].eval_task},
+        "own_classes": PROTOCOLS[tested.protocol.iloc[0]].own_classes,
+    }
+    file = layout.reports() / "metrics.json"
+    if provenance["step"] == rows.step.max() and file.is_file():
+        facts["metrics"] = read_metrics(file).get(method)
+    return facts
 
 
 def _results(accuracies: Mapping[str, float]) -> list[EvalResult]:
@@ -115,9 +124,8 @@ def dataset_card(manifests: Mapping[str, Manifest], repository: str, license: st
     from huggingface_hub import DatasetCardData
 
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": "*/*.tar"}], "default": True}]
-    configs += [
-        {"config_name": task, "data_files": [{"split": "train", "path": f"{task}/*.tar"}]} for task in manifests
-    ]
+    for task in manifests:
+        configs.append({"config_name": task, "data_files": [{"split": "train", "path": f"{task}/*.tar"}]})
     data = DatasetCardData(
         license=license,
         task_categories=["text-to-image", "zero-shot-image-classification"],

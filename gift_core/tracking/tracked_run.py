@@ -106,9 +106,8 @@ class MlflowTracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._send(
-            metrics=[Metric(name, value, now, step) for step, values in points for name, value in values.items()]
-        )
+        metrics = [Metric(name, value, now, step) for step, values in points for name, value in values.items()]
+        self._send(metrics=metrics)
 
     def log_scores(self, scores: Mapping[str, float]) -> None:
         """Sets values that have no iteration, such as accuracies."""
@@ -159,10 +158,7 @@ class WandbTracker:
 
 Tracker = MlflowTracker | WandbTracker
 # By the value of GIFT_TRACKING, which is also the name of the package and of the extra.
-TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
-    "mlflow": MlflowTracker,
-    "wandb": WandbTracker,
-}
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {"mlflow": MlflowTracker, "wandb": WandbTracker}
 
 
 def describe(provenance: Mapping[str, Any], experiment: str) -> RunDescription:
@@ -237,7 +233,6 @@ class TrackedRun:
                 self.tracker.log_scores({name: value for name, value in scores.items() if value is not None})
 
     def send(self) -> None:
-        """Sends what waits."""
         with self.surviving():
             if self.tracker is not None and self._waiting:
                 self.tracker.log(self._waiting)

@@ -45,10 +45,9 @@ def _learned_and_kept(model: Path, layout: Layout, config: Config, settings: Enc
     if config.evaluation.protocol.own_classes:
         tests = _in_own_classes(model, learned, settings)
     else:
-        found = classify_among_all(models={PRETRAINED_STEP: model}, tasks=learned, settings=settings, run=run_serially)
-        tests = [
-            (found[PRETRAINED_STEP, task].top1, found[PRETRAINED_STEP, task].count) for task in range(len(learned))
-        ]
+        models = {PRETRAINED_STEP: model}
+        outcomes = classify_among_all(models=models, tasks=learned, settings=settings, run=run_serially)
+        tests = [(outcome.top1, outcome.count) for outcome in outcomes.values()]
     last = fmean(top1 for top1, _ in tests)
     if not config.evaluation.protocol.has_matrix:  # over all images together
         last = sum(top1 * count for top1, count in tests) / sum(count for _, count in tests)
@@ -59,5 +58,5 @@ def _learned_and_kept(model: Path, layout: Layout, config: Config, settings: Enc
 def _in_own_classes(model: Path, tasks: Sequence[Path], settings: EncodingSettings) -> list[tuple[float, int]]:
     """Accuracy and number of images of each task. The model is the only one, which has the number -1."""
     pairs = [(PRETRAINED_STEP, task) for task in range(len(tasks))]
-    found = classify_all(pairs, models={PRETRAINED_STEP: model}, tasks=tasks, settings=settings, run=run_serially)
-    return [(found[pair].top1, found[pair].count) for pair in pairs]
+    outcomes = classify_all(pairs, models={PRETRAINED_STEP: model}, tasks=tasks, settings=settings, run=run_serially)
+    return [(outcome.top1, outcome.count) for outcome in outcomes.values()]

@@ -64,10 +64,8 @@ def _learned_images(folder: Path, labeled: LabeledImages, layout: Layout) -> Ite
         return
     for raw in sorted(layout.raw("").glob("*/")):
         if raw.resolve() == folder.resolve():
-            yield (
-                f"most of these images are training images of the task {raw.name}. "
-                f"Its test images alone: gift test MODEL {raw.name}"
-            )
+            remedy = f"Its test images alone: gift test MODEL {raw.name}"
+            yield f"most of these images are training images of the task {raw.name}. {remedy}"
 
 
 def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledImages:

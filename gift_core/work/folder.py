@@ -123,10 +123,9 @@ def _not_continued(work: Unfinished, key: Key) -> str:
     old, new = dict(leaves(work.key)), dict(leaves(key))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     differences = [f"{name} {old.get(name)!s:.24}, now {new.get(name)!s:.24}" for name in names[:SHOWN]]
-    return (
-        f"starts from the beginning. The unfinished work of {when} is of another run ({'; '.join(differences)}). "
-        f"It stays in {work.folder}: run with those values to continue it, or remove it with gift clean."
-    )
+    reason = f"The unfinished work of {when} is of another run ({'; '.join(differences)})."
+    remedy = f"It stays in {work.folder}: run with those values to continue it, or remove it with gift clean."
+    return f"starts from the beginning. {reason} {remedy}"
 
 
 def _remove(folder: Path) -> None:

@@ -151,7 +151,5 @@ def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
     folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UserError(
-            f"{purpose}: {byte_size(needed)} are needed in {path}, but only {byte_size(free)} are free. "
-            "Free some space there, or ask for less."
-        )
+        problem = f"{byte_size(needed)} are needed in {path}, but only {byte_size(free)} are free"
+        raise UserError(f"{purpose}: {problem}. Free some space there, or ask for less.")

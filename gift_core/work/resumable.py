@@ -59,11 +59,9 @@ def resumable_runner(
             with write_atomically(work / THREADS) as temporary:
                 temporary.write_text(json.dumps([*former, threads]), encoding="utf-8")
             if former:
-                logger.warning(
-                    f"continues with {threads} threads what ran with {former[-1]}, so the result will not have the "
-                    f"same bytes as that of a run with one number of threads. To continue with {former[-1]}, stop it "
-                    f"and set OMP_NUM_THREADS={former[-1]}."
-                )
+                reason = "so the result will not have the same bytes as that of a run with one number of threads"
+                remedy = f"To continue with {former[-1]}, stop it and set OMP_NUM_THREADS={former[-1]}."
+                logger.warning(f"continues with {threads} threads what ran with {former[-1]}, {reason}. {remedy}")
         yield ResumableRunner(work)
 
 

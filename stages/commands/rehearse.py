@@ -115,7 +115,7 @@ def _failures(measured: Measurement, needs: Sequence[StageNeeds]) -> list[dict[s
 
 
 def _record(measured: Measurement, needs: Sequence[StageNeeds], findings: Sequence[Finding]) -> dict[str, Any]:
-    from gift_core.doctor.measured_needs import gpu_seconds_of, seconds_of
+    from gift_core.doctor.measured_needs import seconds_of
 
     return {
         "date": measured.date,
@@ -124,7 +124,7 @@ def _record(measured: Measurement, needs: Sequence[StageNeeds], findings: Sequen
         "failures": _failures(measured, needs),
         "stages": [asdict(stage) for stage in needs],
         "whole_seconds": round(seconds_of(needs)),
-        "gpu_seconds": round(gpu_seconds_of(needs)),
+        "gpu_seconds": round(seconds_of(stage for stage in needs if stage.uses_gpu)),
         "bytes": sum(stage.bytes for stage in needs),
         "findings": [asdict(finding) for finding in findings],
     }
@@ -150,7 +150,7 @@ def _print(measured: Measurement, needs: Sequence[StageNeeds], findings: Sequenc
 
 
 def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
-    from gift_core.doctor.measured_needs import by_kind, gpu_seconds_of, seconds_of
+    from gift_core.doctor.measured_needs import by_kind, seconds_of
 
     rows = []
     for kind, stages in {**by_kind(needs), "all": needs}.items():
@@ -158,7 +158,7 @@ def _print_kinds(measured: Measurement, needs: Sequence[StageNeeds]) -> None:
         peak = "" if kind == "all" else byte_size(max(stage.peak for stage in on_device))
         size = byte_size(sum(stage.bytes for stage in stages))
         rows.append((kind, f"{len(stages)}", duration(seconds_of(stages)), peak, size))
-    on_gpu = gpu_seconds_of(needs)
+    on_gpu = seconds_of(stage for stage in needs if stage.uses_gpu)
     ran = plural(len(needs) + len(measured.failures), "stage")
     title = f"The whole experiment on {measured.device}, estimated: {ran} took {duration(measured.seconds)} to rehearse"
     print_table(("", "stages", "time", "peak memory", "disk"), rows, title=title, bold=[len(rows) - 1], left=1, **PLAIN)

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,13 +78,13 @@ def run_in_server(package: str) -> int | None:
         return _exit_code(code)
 
 
-def limit_spinning(environment: MutableMapping[str, str]) -> None:
+def limit_spinning() -> None:
     """Sets how long PyTorch's threads spin while they wait for each other. Variables of the user are kept.
 
     The default is so long that other busy processes make a stage up to forty times slower (docs/log.md).
     """
-    if "OMP_WAIT_POLICY" not in environment:
-        environment.setdefault("GOMP_SPINCOUNT", "10000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def main(command: Sequence[str]) -> int:
@@ -107,7 +107,7 @@ def main(command: Sequence[str]) -> int:
         plan.unlink(missing_ok=True)
         os.environ[PLAN] = str(plan)
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
-    limit_spinning(os.environ)
+    limit_spinning()
     with serving(os.environ) as environment:
         done = subprocess.run(command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, former))
     return _exit_code(done.returncode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from .fork_server import limit_spinning
 from .interruption import interruptible
 
 if __name__ == "__main__":
-    limit_spinning(os.environ)
+    limit_spinning()
     try:
         with interruptible():
-            if (offer := Path(sys.argv[1])).exists():  # the stage may have finished
+            offer = Path(sys.argv[1])
+            if offer.exists():  # the stage may have finished
                 help_with(offer)
     except (UserError, KeyboardInterrupt) as error:
         sys.exit(f"error: {error}")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from gift_core.errors import UserError
@@ -59,9 +60,8 @@ class DvcPipeline:
         self._repo = repo
         planned = private_dvc.planned(repo, targets)
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in planned}
-        self._new = [
-            stage for stage in self._stages.values() if stage.cmd and not any(out.hash_info for out in stage.outs)
-        ]
+        commands = [stage for stage in planned if stage.cmd]
+        self._new = [stage for stage in commands if not any(out.hash_info for out in stage.outs)]
         self._params: dict[str, Any] = {}
         self._unwritten: list[Any] = []  # stages that are recorded, but not in dvc.lock
         self._next_write = 0.0
@@ -164,16 +164,13 @@ class DvcPipeline:
         """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
         known, of_block = dict[str, float](), defaultdict[str, list[float]](list)
         for name in self.upstream:
-            if (file := self.timing(name)) is not None:
-                with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
-                    known[name] = float(json.loads(file.read_bytes())["seconds"])
-                    of_block[name.partition("@")[0]].append(known[name])
-        times = {name: of_block[name.partition("@")[0]] for name in self.upstream}
-        return {
-            name: known.get(name, sum(known_times) / len(known_times))
-            for name, known_times in times.items()
-            if known_times
-        }
+            file = self.timing(name) or Path()
+            with suppress(OSError, ValueError, KeyError, TypeError):  # none, or one that is damaged
+                known[name] = float(json.loads(file.read_bytes())["seconds"])
+                of_block[name.partition("@")[0]].append(known[name])
+        means = {block: fmean(seconds) for block, seconds in of_block.items()}
+        blocks = {name: name.partition("@")[0] for name in self.upstream}
+        return {name: known.get(name, means[block]) for name, block in blocks.items() if block in means}
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
@@ -257,9 +254,8 @@ def require_free(root: Path) -> None:
     """
     import psutil
 
-    projects = (
-        folder for folder in (root.absolute(), *root.absolute().parents) if (folder / ".dvc" / "config").is_file()
-    )
+    folders = (root.absolute(), *root.absolute().parents)
+    projects = (folder for folder in folders if (folder / ".dvc" / "config").is_file())
     file = next(projects, root) / ".dvc" / "tmp" / "rwlock"
     try:
         written = private_dvc.running_stages(file)
@@ -271,7 +267,6 @@ def require_free(root: Path) -> None:
     for process, command in written:
         with suppress(psutil.Error):
             if psutil.Process(process).create_time() <= changed:  # not a later one with the number of a killed one
-                raise UserError(
-                    f"another process works on this project: `{command}` (process {process}). Wait until it has "
-                    f"ended, or stop it (kill {process}; finished stages are kept). Then run this again."
-                )
+                problem = f"another process works on this project: `{command}` (process {process})"
+                remedy = f"Wait until it has ended, or stop it (kill {process}; finished stages are kept)."
+                raise UserError(f"{problem}. {remedy} Then run this again.")

@@ -121,7 +121,7 @@ def _fixed_bytes(measured: Mapping[str, Any]) -> int:
 def _measurement(
     config: Config, seconds: float, stages: list[dict[str, Any]], failures: list[dict[str, Any]]
 ) -> Measurement:
-    from gift_core.doctor.devices import memory_of
+    from gift_core.doctor.measured_needs import memory_of
     from gift_core.doctor.measurement import Measurement, deciding
     from gift_core.execution.pool import core_count
     from gift_core.torch_devices import resolve_device

@@ -203,7 +203,8 @@ class RunLoop:
 
     def _last_lines(self, name: str) -> list[str]:
         """The end of the stage's log, and where the rest is."""
-        if not (log := self._log(name)).is_file():
+        log = self._log(name)
+        if not log.is_file():
             return []
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
         return [*(f"| {Text.from_ansi(line).plain}" for line in lines), f"its whole output: {log}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,12 +129,8 @@ def test_a_measurement_holds_until_what_decides_it_changes_and_says_what_it_lack
     changed = replace(make_project(tmp_path, "mini_quick", methods__gift__learning_rate=0.1), is_active=True)
     said = only(check_time(changed), "time")
     assert said.mark == "info" and said.found.startswith("not measured since methods.gift changed in params.yaml (2026")
-    file = Layout(tmp_path).measured()
-    former = json.loads(file.read_text(encoding="utf-8"))
-    del former["stages"][0]["outs"]
-    for other_version in (former, {}):
-        file.write_text(json.dumps(other_version), encoding="utf-8")
-        assert only(check_time(changed), "time").found.startswith("not measured: gift rehearse (at least ")
+    Layout(tmp_path).measured().write_text("{}", encoding="utf-8")  # of another version
+    assert only(check_time(changed), "time").found.startswith("not measured: gift rehearse (at least ")
 
 
 def test_published_presets_have_the_numbers_of_the_docs_without_a_measurement(tmp_path: Path) -> None:

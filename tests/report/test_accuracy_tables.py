@@ -32,7 +32,7 @@ JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
 
 def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     record = runs.record_of(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **runs.MATRICES})
-    assert (highlight.best_method(record), highlight.baseline_method(record)) == ("gift", "finetune")
+    assert (record.best_method, record.baseline_method) == ("gift", "finetune")
     _, _, finetune, gift, title, individual, joint = runs.table_of(render_page(record), '<table class="result">')
     assert [cell for row in (finetune, gift) for cell in row if "<b>" in cell] == [
         "<b>90.0</b>", "<b>53.0</b>", "<b>71.1</b>", "<b>80.0</b> 77.9–81.9", "<b>4.0</b>",
@@ -44,7 +44,7 @@ def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
     assert "individual" not in overview.shown["overview"].curves
     # without plain fine-tuning the baseline is the contender with the lowest Last
     others = {"gift": runs.MATRICES["gift"], "zscl": runs.MATRICES["finetune"], "l2": SEPARATE}
-    assert highlight.baseline_method(runs.record_of(tmp_path / "others", matrices=others)) == "l2"
+    assert runs.record_of(tmp_path / "others", matrices=others).baseline_method == "l2"
 
 
 def test_separate_models_keep_nothing_of_zero_shot_and_no_step_trains_a_probe(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
     assert list(reverse) == ["task", "distill_reverse_kl"]
-    # a method has no line of a loss or consolidation that it lacks
-    lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
+    # a method has no line of a consolidation that it lacks
+    lacking = [row(0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
     # charts and plots have neither the entropy nor the total that contains it
     record = runs.record_of(tmp_path)

@@ -68,9 +68,8 @@ def own_alpha(config: Config, method: str) -> float:
 def tested_with(layout: Layout, config: Config, method: str) -> dict[str, str]:
     """Returns the hashes of the trained model's record, the pre-trained model and the test sets, not of the release."""
     metadata = read_accuracy(layout.accuracy(method, config.sequence[-1].task))[1]
-    of_release = [
-        name for name in metadata if name.startswith(("model:", ENVIRONMENT)) and name != f"model:{PRETRAINED}"
-    ]
+    pretrained = f"model:{PRETRAINED}"
+    of_release = [name for name in metadata if name.startswith(("model:", ENVIRONMENT)) and name != pretrained]
     return {name: text for name, text in metadata.items() if name not in of_release}
 
 

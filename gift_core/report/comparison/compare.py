@@ -61,19 +61,17 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     if not comparison.config.evaluation.protocol.has_matrix:
         measured = f"accuracy on all classes after {plural(len(comparison.tasks), 'step')}"
     deviation = f" ± {number(last.std())}" if len(last) > 1 else ""
-    kept = (
-        f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}% {measured}"
-    )
-    kept += f"{comparison.miniature.of_benchmark}."
+    mean = f"Over {plural(len(seeds), 'seed')}, {comparison.label(name)} has {number(last.mean())}{deviation}%"
+    result = f"{mean} {measured}{comparison.miniature.of_benchmark}."
     if len(seeds) == 1:
-        return kept, " One seed has no spread, so no difference can be distinguished from noise."
+        return result, " One seed has no spread, so no difference can be distinguished from noise."
     others = {
         method: differences["last"].exceeds_noise
         for method, differences in table_of_runs(comparison).differences.items()
         if method not in (ZERO_SHOT, *comparison.references) and "last" in differences
     }
     if not others:
-        return kept, ""
+        return result, ""
     beyond = [comparison.label(method) for method, exceeds in others.items() if exceeds]
     if len(others) == 1:
         subject, verb = comparison.label(*others), "differs" if beyond else "does not differ"
@@ -81,7 +79,7 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
         named = " and ".join(f"“{label}”" for label in beyond) if len(beyond) <= MOST_NAMED else str(len(beyond))
         subject = f"Of {plural(len(others), 'other method')}, {named or 'none'}"
         verb = "differ" if len(beyond) > 1 else "differs"
-    return kept, f" {subject} {verb} from it in Last by more than the noise."
+    return result, f" {subject} {verb} from it in Last by more than the noise."
 
 
 def curve_sentences(comparison: Comparison) -> list[str]:

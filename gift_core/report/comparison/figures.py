@@ -168,6 +168,15 @@ def draw_over_alpha(curves: Mapping[str, AlphaCurve], looks: Mapping[str, dict[s
     return svg.getvalue()
 
 
+def _panels(canvas: Any, count: int, columns: int, *, sharey: bool = False) -> list[Any]:
+    """Returns the axes of so many charts, row by row. The rest of the last row is empty."""
+    rows = math.ceil(count / columns)
+    axes = list(canvas.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).flat)
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return axes[:count]
+
+
 def _curves(comparison: Comparison, name: str, title: str, tables: Tables, of: str = "") -> Figure:
     with drawing(1.9) as (canvas, svg):
         axes = canvas.subplots()
@@ -179,13 +188,11 @@ def _curves(comparison: Comparison, name: str, title: str, tables: Tables, of: s
 def _curves_by_task(comparison: Comparison) -> Figure:
     rows = math.ceil(len(comparison.tasks) / PANELS)
     with drawing(0.35 + 1.1 * rows) as (canvas, svg):
-        charts = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False).flat
-        for number, (task, axes) in enumerate(zip(comparison.tasks, charts, strict=False)):
+        charts = _panels(canvas, len(comparison.tasks), PANELS, sharey=True)
+        for number, (task, axes) in enumerate(zip(comparison.tasks, charts, strict=True)):
             _draw_curves(axes, comparison, lambda run: run.matrices, number)
             axes.axvline(number + 1, color=COLORS["g0"], linewidth=0.6)
             axes.set_title(shorten(task), fontsize=SMALL_TEXT)
-        for unused in canvas.axes[len(comparison.tasks) :]:
-            unused.set_axis_off()
         canvas.supxlabel("Tasks trained (line: this one)", fontsize=SMALL_TEXT)
         canvas.supylabel("Accuracy (%)", fontsize=SMALL_TEXT)
     caption = _caption(comparison, "Accuracy on each task after every step: what is forgotten of it.", "band:")
@@ -234,8 +241,7 @@ def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
     columns = [column for column in SHOWN if column in comparison.columns]
     rows = math.ceil(len(columns) / 2)
     with drawing(0.3 + 1.2 * rows) as (canvas, svg):
-        charts = canvas.subplots(rows, 2, sharex=True, squeeze=False).flat
-        for column, axes in zip(columns, charts, strict=False):
+        for column, axes in zip(columns, _panels(canvas, len(columns), 2), strict=True):
             by_value = {value: comparison.scores[method][column] for value, method in sweep.methods.items()}
             known = {value: scores for value, scores in by_value.items() if len(scores)}
             means = [scores.mean() for scores in known.values()]
@@ -246,8 +252,6 @@ def _sweep(comparison: Comparison, name: str, sweep: Sweep) -> Figure:
                 axes.set_xscale("log")
             axes.set_xticks([*sweep.methods], [f"{value:g}" for value in sweep.methods], minor=False)
             axes.minorticks_off()
-        for unused in canvas.axes[len(columns) :]:
-            unused.set_axis_off()
         canvas.supxlabel(sweep.key, fontsize=SMALL_TEXT)
     text = f"The rows {', '.join(sweep.methods.values())} differ in this number alone. Each chart has its own scale."
     return Figure(name, f"Ablation: {sweep.key}", _caption(comparison, text, "bars:"), svg.getvalue())

@@ -20,9 +20,8 @@ from gift_core.layout import Layout
 from gift_core.method.metrics import ZERO_SHOT
 from gift_core.report.accuracies import MEAN, SEPARATE_MODEL_COLUMNS, RunScores, read_accuracies, score_run, score_table
 from gift_core.report.comparison.alpha_curves import AlphaCurve, curve_of_run, has_curve, mean_curve
-from gift_core.report.highlight import COLORS
 from gift_core.report.published_results import PublishedResults, published_results
-from gift_core.report.run_record import Experiment
+from gift_core.report.run_record import COLORS, Experiment
 from gift_core.untrusted import leaves
 
 COMMAND = "gift compare"
@@ -47,7 +46,6 @@ class Comparison(Experiment):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Those of the runs, in order."""
         return tuple(self.runs)
 
     @cached_property
@@ -57,7 +55,6 @@ class Comparison(Experiment):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of the result table."""
         return tuple(self.table.columns[3:])
 
     @property
