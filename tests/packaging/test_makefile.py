@@ -45,9 +45,7 @@ def test_an_nvidia_gpu_is_seen_by_the_driver_or_by_nvidia_smi(tmp_path: Path, mo
     assert sees_nvidia_gpu()
 
 
-def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_if_it_answers_and_uv_finds_them_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
     assert why_no_cpu_builds(None).startswith(f"PyTorch's CPU builds cannot be reached ({CPU_BUILDS}: ")
     _, install = commands("venv", None, "s3,t5", "auto")

@@ -219,9 +219,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str,
     assert expected in refused(f"add-{kind}", name, *options)
 
 
-def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row_and_an_own_row_just_runs(
-    gift: Gift,
-) -> None:
+def test_a_changed_copy_of_a_method_runs_and_goes_with_its_row(gift: Gift) -> None:
     before = PARAMS.read_bytes()
     changes = ("--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4")
     output = add_method("strong", "--from", "gift", *changes).output
@@ -239,9 +237,7 @@ def test_a_copy_with_changes_becomes_a_method_that_runs_and_goes_with_its_row_an
     assert PARAMS.read_bytes() == before.replace(b"  - gift\n", b"  - gift\n  - joint\n", 1)
 
 
-def test_several_values_of_a_key_become_rows_with_the_value_in_their_names_and_a_pattern_takes_them_back(
-    gift: Gift,
-) -> None:
+def test_several_values_become_rows_named_after_them_and_a_pattern_takes_them_back(gift: Gift) -> None:
     before = PARAMS.read_text(encoding="utf-8")
     weight, no_align = ("--set", "losses.distill.weight=0.5,1,2"), ("--set", "losses.align=null")
     rows = json.loads(add_method("strength", "--from", "gift", *weight, *no_align, "--json").stdout)["rows"]
@@ -364,9 +360,7 @@ def test_without_a_task_each_command_says_how_to_add_one(gift: Gift) -> None:
         assert "there is no task to learn yet. Add one: gift add-task NAME" in gift(*words.split(), expect=code).output
 
 
-def test_dvc_watches_a_file_with_a_loss_of_ones_own_as_long_as_a_method_that_runs_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dvc_watches_a_file_as_long_as_a_method_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(first_params(), encoding="utf-8")
     before = (ROOT / "dvc.yaml").read_text(encoding="utf-8")

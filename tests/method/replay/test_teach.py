@@ -215,9 +215,7 @@ def test_exemplars_are_of_the_earlier_tasks_with_their_prompts_and_passed_on(wor
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
-def test_diagonals_are_of_the_teachers_and_only_for_the_consolidation(
-    world: Layout, tmp_path: Path, accumulate: bool
-) -> None:
+def test_diagonals_are_of_the_teachers_and_for_consolidation(world: Layout, tmp_path: Path, accumulate: bool) -> None:
     """EWC uses the pairs for the Fisher information only: nothing is replayed. It adds the diagonals of all steps."""
     replay = SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": accumulate}}
     steps, sums = Steps(world, tmp_path, method(replay, losses={}, consolidation=STATIC_FISHER)), {}
