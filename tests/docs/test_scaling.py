@@ -9,6 +9,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from stages.app import app
+from tests.clone import write_program
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -27,8 +28,7 @@ def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_
     subprocess.run(["bash", "-n", "gift.sbatch"], cwd=tmp_path, check=True)
     stand_ins = {"srun": 'shift\nexec "$@"', "ray": 'echo "$@"', "scontrol": "printf 'one\\ntwo\\n'"}
     for name, text in stand_ins.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
-        (tmp_path / name).chmod(0o755)
+        write_program(tmp_path / name, text)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").touch()
     environment = {

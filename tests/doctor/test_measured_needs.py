@@ -62,7 +62,6 @@ def project(tmp_path: Path) -> Project:
 def test_a_stage_takes_its_measured_time_and_that_of_the_units_that_were_left_out(project: Project) -> None:
     project = measured(project)
     found = read_measurement(Layout(project.root))
-    assert found is not None
     pairs, iterations = project.config.prompts.images_per_task, project.config.training.iterations
     seconds = {each.stage: each.seconds - 2.5 for each in whole_needs(found, project)}  # start, and DVC
     assert seconds == pytest.approx(

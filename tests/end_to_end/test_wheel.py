@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in
+from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in, write_program
 from tests.datasets.folders import picture
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
@@ -44,8 +44,7 @@ class Installed(Clone):
         own = self.bin.parent / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
         (own / "packages_of_the_tests.pth").write_text(f"{where}\n", encoding="utf-8")
         self.packages = own
-        (self.bin / "dvc").write_text(f'#!/bin/sh\nexec "{self.bin}/python" -m dvc "$@"\n', encoding="utf-8")
-        (self.bin / "dvc").chmod(0o755)
+        write_program(self.bin / "dvc", f'exec "{self.bin}/python" -m dvc "$@"')
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,8 @@ def test_damaged_data_is_refused(dataset: str, damage: Callable[[Path], object],
 def test_a_data_set_and_a_slice_in_its_order(tmp_path: Path, complete: Callable[..., None], project: Path) -> None:
     make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
     complete("cifar100", per_class=2)
-    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
+    (file,) = (project / "gift_core").rglob("cil_class_orders.json")
+    orders = json.loads(file.read_text(encoding="utf-8"))
     labels = list(catalogue_row("cifar100", "tests").classes)
     for name in ("cifar100", "tinyimagenet"):
         assert sorted(orders[name]) == list(range(len(catalogue_row(name, "tests").classes)))
