@@ -81,6 +81,14 @@ def test_a_stage_is_restored_from_a_former_run_alone(repo: Any) -> None:
     assert Path("c").read_text(encoding="utf-8") == "its\n"
 
 
+def test_entries_are_those_that_dvc_writes(repo: Any) -> None:
+    done = reproduced(repo)
+    stages, lock = [*private_dvc.planned(done, [])], Path("dvc.lock").read_bytes()
+    Path("dvc.lock").unlink()
+    private_dvc.write_entries(Path("dvc.lock"), stages[::-1], ["last"])
+    assert Path("dvc.lock").read_bytes() == lock
+
+
 def test_params_are_told_from_files_and_read_with_their_types(repo: Any) -> None:
     first, last = private_dvc.planned(repo, [])
     (dep,) = private_dvc.params_of(first)
