@@ -185,6 +185,13 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def write_program(path: Path, script: str) -> None:
+    """Writes a shell script that can be called."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
 def edit_function(root: Path, file: str, name: str) -> None:
     """Adds a statement to the function or the method "Class.method" in a file. It computes the same."""
     path = root / file

@@ -20,16 +20,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load(first_params())
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only. Modules of method are parts.
 ORDER = [
-    {
-        "errors",
-        "layout",
-        "process_variables",
-        "protocols",
-        "quantities",
-        "seeds",
-        "stage_facts",
-        "untrusted",
-    },
+    {"errors", "layout", "process_variables", "protocols", "quantities", "seeds", "stage_facts", "untrusted"},
     {"code", "downloads", "progress", "tracking"},
     {"computation", "provenance", "torch_devices"},
     {"work"},

@@ -49,9 +49,7 @@ def test_only_a_process_of_the_pipeline_changes_how_torch_computes_float32(monke
 
 
 @pytest.mark.parametrize("kind", ["cpu", "mps"])
-def test_random_numbers_of_a_block_change_no_generator_of_the_caller(
-    monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_random_numbers_of_a_block_change_none_of_the_caller(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The generator of a GPU is a make-believe. That of a device which is not used is not even seeded."""
     gpu = torch.Generator()
     monkeypatch.setattr(torch.mps, "get_rng_state", gpu.get_state)

@@ -77,11 +77,7 @@ def test_numbers_of_parquet_are_exact_and_whole_ones_have_no_point(tmp_path: Pat
         ("a.csv", "file,bird,bird\n", "column 'bird' is a duplicate. Keep one of them."),
         ("a.csv", "file,bird\na,wren\n\nb, \n", "line 4, column bird: is empty. Fill it in, or remove the row."),
         ("a.csv", "file,bird\na\n", "line 2: 1 values, but the header has 2. Put texts that contain ',' in quotes"),
-        (
-            "a.jsonl",
-            '\n{"file" "a"}',
-            "line 2: should be an object (Expecting ':' delimiter: column 9 (char 8)). Write",
-        ),
+        ("a.jsonl", '\n{"file" "a"}', "line 2: should be an object (Expecting ':' delimiter: column 9 (char 8))"),
         ("a.jsonl", '{"file": "a", "bird": ["b"]}', "line 1, column bird: should be a text or a number, it is ['b']."),
         ("a.parquet", "PAR1", "cannot be read as .parquet ("),
         ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),

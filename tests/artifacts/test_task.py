@@ -73,9 +73,7 @@ def test_hidden_files_folders_and_reserved_names_are_skipped(tmp_path: Path) -> 
         Path.unlink,
     ],
 )
-def test_a_truncated_joined_compressed_or_missing_tar_is_refused(
-    damage: Callable[[Path], object], tmp_path: Path
-) -> None:
+def test_a_cut_joined_compressed_or_missing_tar_is_refused(damage: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write_tar(path, [(f"{number:03d}", {"png": bytes(3000)}) for number in range(5)])
     damage(path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.task import index_task
-from gift_core.clip.batches import JointImages, TrainingBatch, TrainingPairs
+from gift_core.clip.batches import JointImages, TrainingPairs
 from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.images import CacheBudget
 from tests.clip.test_batches import CLIP, task
@@ -36,22 +36,17 @@ def pairs(folder: Path, *, batch_size: int = 4) -> TrainingPairs:
     )  # fmt: skip
 
 
-def tokens_of(batch: TrainingBatch) -> torch.Tensor:
-    assert batch.tokens_BL is not None
-    return batch.tokens_BL
-
-
 def test_every_caption_of_an_image_is_sampled_and_a_batch_depends_on_nothing_but_its_number(folder: Path) -> None:
     batches, again = pairs(folder), pairs(folder)
     rows = {caption: tokenize(CLIP, [caption])[0].tolist() for captions in CAPTIONS for caption in captions}
     seen: set[str] = set()
     for iteration in range(12):
         batch = batches.sample(iteration)
-        seen |= {caption for caption, row in rows.items() if row in tokens_of(batch).tolist()}
+        seen |= {caption for caption, row in rows.items() if row in batch.tokens_BL.tolist()}
     assert seen == set(rows)
     for other in (again.sample(7), batches.sample(7)):
         assert torch.equal(other.images_BCHW, pairs(folder).sample(7).images_BCHW)
-        assert torch.equal(tokens_of(other), tokens_of(pairs(folder).sample(7)))
+        assert torch.equal(other.tokens_BL, pairs(folder).sample(7).tokens_BL)
 
 
 def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
@@ -62,9 +57,9 @@ def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
         same_BB = batch.targets["targets_BB"] > 0
         assert torch.equal(same_BB, same_BB.T) and bool(same_BB.diagonal().all())
         assert torch.allclose(batch.targets["targets_BB"].sum(dim=1), torch.ones(6))
-        equal_texts_BB = (tokens_of(batch)[:, None] == tokens_of(batch)[None]).all(dim=2)
+        equal_texts_BB = (batch.tokens_BL[:, None] == batch.tokens_BL[None]).all(dim=2)
         assert bool(same_BB[equal_texts_BB].all())
-        dogs = (tokens_of(batch)[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
+        dogs = (batch.tokens_BL[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
         assert bool(same_BB[dogs][:, dogs].all())
         different += not bool(equal_texts_BB[dogs][:, dogs].all())
     assert different
@@ -75,7 +70,7 @@ def test_captions_with_the_same_tokens_share_the_target_too(tmp_path: Path) -> N
     long = "a cat " * CONTEXT
     folder = write_pets(tmp_path, [("a cat.",), ("A  Cat.",), (f"{long}red",), (f"{long}blue",)])
     batch = pairs(folder).sample(0)
-    is_long_B = (tokens_of(batch) != 0).sum(dim=1) > 10
+    is_long_B = (batch.tokens_BL != 0).sum(dim=1) > 10
     assert torch.equal(batch.targets["targets_BB"] == 0.5, is_long_B[:, None] == is_long_B[None])
 
 
@@ -83,7 +78,7 @@ def test_a_process_decodes_its_share_and_has_all_texts(folder: Path, monkeypatch
     whole = pairs(folder).sample(3)
     monkeypatch.setattr("gift_core.clip.batches.own_share", lambda rows: slice(1, 3))
     part = pairs(folder).sample(3)
-    assert torch.equal(tokens_of(whole), tokens_of(part))
+    assert torch.equal(whole.tokens_BL, part.tokens_BL)
     assert torch.equal(whole.targets["targets_BB"], part.targets["targets_BB"])
     assert torch.equal(whole.images_BCHW[1:3], part.images_BCHW[1:3])
     assert not part.images_BCHW[[0, 3]].any()

@@ -64,9 +64,7 @@ def test_rows_stay_full_where_later_tokens_matter(changes: dict[str, object], le
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)])
-def test_autocast_towers_compute_in_the_precision_and_give_nearly_the_same_float32_unit_features(
-    precision: str, dtype: torch.dtype
-) -> None:
+def test_autocast_gives_nearly_the_same_float32_unit_features(precision: str, dtype: torch.dtype) -> None:
     clip, seen = tiny_clip(precision=precision), set()
     for tower in (clip.model.visual.transformer, clip.model.transformer):
         for block in tower.resblocks:

@@ -62,9 +62,7 @@ def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:
         ((6, 3, 1), 10, (6, 3, 1)),
     ],
 )
-def test_each_class_has_its_share_and_at_least_one(
-    counts: tuple[int, ...], most: int, expected: tuple[int, ...]
-) -> None:
+def test_a_class_has_its_share_and_at_least_one(counts: tuple[int, ...], most: int, expected: tuple[int, ...]) -> None:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     for seed in range(5):
         chosen = choose_images(labels, most, seed=seed)

@@ -25,22 +25,11 @@ def tiny_config(*, tower: str = "vit", layers: int = 1) -> dict[str, Any]:
     vision: dict[str, Any] = {"image_size": 16, "layers": layers, "width": 32, "head_width": 16, "patch_size": 8}
     if tower == "resnet":
         vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
-    return {
-        "model_cfg": {
-            "embed_dim": 8,
-            "vision_cfg": vision,
-            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": layers},
-        },
-        "preprocess_cfg": {
-            "size": [vision["image_size"]] * 2,
-            "mode": "RGB",
-            "mean": [0.48, 0.45, 0.40],
-            "std": [0.26, 0.25, 0.27],
-            "interpolation": "bicubic",
-            "resize_mode": "shortest",
-            "fill_color": 0,
-        },
-    }
+    text = {"context_length": CONTEXT, "vocab_size": 49408, "width": 16, "heads": 2, "layers": layers}
+    preprocessing = {"size": [vision["image_size"]] * 2, "mode": "RGB", "mean": [0.48, 0.45, 0.40]}
+    preprocessing |= {"std": [0.26, 0.25, 0.27], "interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}
+    model = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
+    return {"model_cfg": model, "preprocess_cfg": preprocessing}
 
 
 def tiny_clip(

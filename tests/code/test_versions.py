@@ -136,9 +136,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("file", "old", "new", "stale"), EDITS.values(), ids=EDITS)
-def test_an_edit_makes_the_stages_stale_that_import_the_module(
-    copied: Path, file: str, old: str, new: str, stale: set[str]
-) -> None:
+def test_an_edit_makes_stale_what_imports_it(copied: Path, file: str, old: str, new: str, stale: set[str]) -> None:
     before = (copied / file).read_text(encoding="utf-8")
     assert before.count(old) == 1
     (copied / file).write_text(before.replace(old, new), encoding="utf-8")

@@ -73,9 +73,7 @@ def test_what_fits_the_file_is_accepted_and_the_file_does_not_run(folder: Path) 
         ({"loss": {"file": "broken.py", "weight": 1}}, "broken.py:1: invalid syntax."),
     ],
 )  # fmt: skip
-def test_a_loss_that_does_not_fit_is_refused_with_the_place_and_the_nearest_name(
-    folder: Path, losses: dict[str, Any], said: str
-) -> None:
+def test_a_loss_that_does_not_fit_is_refused_with_the_place(folder: Path, losses: dict[str, Any], said: str) -> None:
     assert said in problem(folder, losses=losses)
 
 

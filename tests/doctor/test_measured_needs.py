@@ -61,7 +61,6 @@ def project(tmp_path: Path) -> Project:
 def test_a_stage_takes_its_measured_time_and_that_of_the_units_that_were_left_out(project: Project) -> None:
     project = measured(project)
     found = read_measurement(Layout(project.root))
-    assert found is not None
     pairs, iterations = project.config.prompts.images_per_task, project.config.training.iterations
     seconds = {each.stage: each.seconds - 2.5 for each in whole_needs(found, project)}  # start, and DVC
     assert seconds == pytest.approx(
@@ -93,9 +92,7 @@ def test_a_peak_that_the_device_does_not_have_is_a_fail_with_the_settings_that_s
     assert "training.micro_batch_size: 16" in found.remedy and "measured 2026-12-01 12:00" in found.found
 
 
-def test_a_disk_that_is_too_small_fails_and_a_tenth_must_be_to_spare(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_too_small_fails_and_a_tenth_must_be_to_spare(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project, marks = measured(project, row("finetune", "gift", bytes=1000)), []
     for free in (9999, 10_500, 11_001):  # 1000 and 4000, in the project and the cache
         monkeypatch.setattr(measured_needs.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
@@ -104,9 +101,7 @@ def test_a_disk_that_is_too_small_fails_and_a_tenth_must_be_to_spare(
     assert marks == ["fail", "warn", "ok"] and "models 0.0 MB" in info.found
 
 
-def test_days_on_a_cpu_are_a_fail_also_in_a_quick_check_and_what_has_its_output_does_not_count(
-    project: Project,
-) -> None:
+def test_days_on_a_cpu_are_a_fail_and_what_has_its_output_does_not_count(project: Project) -> None:
     long = measured(project, row("finetune", "gift", seconds=25 * HOUR))
     (found,) = check_time(replace(long, quick=True))
     assert (found.mark, "finetune takes longest: lower training.iterations" in found.remedy) == ("fail", True)

@@ -76,9 +76,7 @@ def raise_version(folder: Path, stage: str, sentence: str) -> None:
     record(folder)
 
 
-def test_an_edit_runs_the_stages_that_import_the_module_and_an_update_with_the_same_versions_none(
-    finished: Clone,
-) -> None:
+def test_an_edit_runs_the_stages_that_import_it_and_an_update_without_a_version_none(finished: Clone) -> None:
     edit_function(finished.folder, "gift_core/driving/processes.py", "Processes.sum_gradients")
     assert set(finished.repro()) == {"check", *of("finetune", *METHODS)}
     edit_function(finished.folder, "gift_core/method/losses.py", "align")
@@ -88,9 +86,7 @@ def test_an_edit_runs_the_stages_that_import_the_module_and_an_update_with_the_s
     assert finished.repro() == ["check"]
 
 
-def test_an_update_with_a_new_version_runs_the_stage_and_gift_why_has_its_sentence(
-    finished: Clone, tmp_path: Path
-) -> None:
+def test_an_update_with_a_new_version_runs_the_stage_and_gift_why_says_it(finished: Clone, tmp_path: Path) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
     edit_function(clone.folder, "gift_core/method/consolidation.py", "AdaptiveFisher.observe")
     params = clone.params
@@ -113,9 +109,7 @@ def test_an_update_with_a_new_version_runs_the_stage_and_gift_why_has_its_senten
     assert content["version"] == former + 1 and "edited" not in content
 
 
-def test_a_new_file_runs_check_alone_and_an_edited_one_the_stages_whose_settings_name_it(
-    finished: Clone, tmp_path: Path
-) -> None:
+def test_a_new_file_runs_check_alone_and_an_edited_one_the_stages_that_read_it(finished: Clone, tmp_path: Path) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
     raw = clone.folder / "data" / "0_raw"
     params = clone.params

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in
+from tests.clone import PROBE, Clone, build_wheel, edit_function, small, stages_in, write_program
 from tests.datasets.folders import picture
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
@@ -44,8 +44,7 @@ class Installed(Clone):
         own = self.bin.parent / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
         (own / "packages_of_the_tests.pth").write_text(f"{where}\n", encoding="utf-8")
         self.packages = own
-        (self.bin / "dvc").write_text(f'#!/bin/sh\nexec "{self.bin}/python" -m dvc "$@"\n', encoding="utf-8")
-        (self.bin / "dvc").chmod(0o755)
+        write_program(self.bin / "dvc", f'exec "{self.bin}/python" -m dvc "$@"')
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +77,7 @@ print(json.dumps([gift_core.__file__, check.__file__, importlib.util.find_spec("
     assert stages is None and str(ROOT) not in path and not [each for each in finders if "editable" in each.lower()]
 
 
-def test_a_new_project_has_the_code_of_the_repository_and_the_examples_of_the_library_page(
-    installed: Installed,
-) -> None:
+def test_a_new_project_has_the_code_and_the_examples_of_the_repository(installed: Installed) -> None:
     installed.run("gift", "init", "fresh")
     fresh = installed.folder / "fresh"
     in_wheel, in_clone = (
@@ -124,9 +121,7 @@ def class_names(project: Path) -> list[str]:
     return list(task["class_names"])
 
 
-def test_the_commands_of_its_readme_run_in_order(
-    installed: Installed, project: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_the_commands_of_its_readme_run(installed: Installed, project: Path, photos: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(project, tmp_path / "project", symlinks=True))
     text = (folder / "README.md").read_text(encoding="utf-8")
     stands_for = {"PRESET": "mini", "NAME": "garments", "DIR": photos, "TASK": TASK, "IMAGES": photos,

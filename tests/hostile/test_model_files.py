@@ -32,9 +32,7 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 @pytest.mark.parametrize(
     "options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"]
 )
-def test_code_in_a_model_folder_never_runs(
-    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_of_a_model_never_runs(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from gift_core.config.experiment import FiltersConfig
     from gift_core.generators.filters import load_filters
 
@@ -54,9 +52,7 @@ def test_code_in_a_model_folder_never_runs(
 
 
 @pytest.mark.parametrize("part", ["unet", "the pipeline"])
-def test_python_files_in_a_diffusion_folder_are_never_run(
-    tmp_path: Path, part: str, mini_params: dict[str, Any]
-) -> None:
+def test_code_in_a_diffusion_folder_never_runs(tmp_path: Path, part: str, mini_params: dict[str, Any]) -> None:
     from gift_core.config.experiment import GeneratorConfig
     from gift_core.generators.pipeline import pretrained_pipeline
 

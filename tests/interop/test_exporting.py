@@ -63,9 +63,7 @@ def prepared(clip: Clip) -> Clip:
 
 
 @pytest.mark.parametrize("variant", [quick, with_text_tower, prepared])
-def test_transformers_gives_our_features_of_a_photograph_and_so_does_the_model_imported_again(
-    variant: Callable[[Clip], Clip], tmp_path: Path
-) -> None:
+def test_transformers_and_a_second_import_give_our_features(variant: Callable[[Clip], Clip], tmp_path: Path) -> None:
     clip = variant(tiny_clip())
     export_clip(clip, tmp_path / "out", to="transformers", provenance={"format": "transformers"})
     torch.testing.assert_close(their_features(tmp_path / "out"), our_features(clip), rtol=0, atol=1e-4)

@@ -14,14 +14,14 @@ import torch
 from open_clip.model import CLIP
 from open_clip.utils import to_2tuple
 from safetensors.torch import save_file
-from transformers import CLIPConfig, CLIPModel
 
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
+from gift_core.interop.exporting import export_clip
 from gift_core.interop.importing import load_clip, read_checkpoint, tag_options
-from tests.clip.tiny import CONTEXT, TOKENIZER, tiny_config, tiny_model
+from tests.clip.tiny import TOKENIZER, tiny_clip, tiny_config, tiny_model
 
 STATE = tiny_model().state_dict()
 
@@ -154,39 +154,15 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
             load_clip(name, saved(tmp_path, weights), device="cpu")
 
 
-def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
-    torch.manual_seed(5)
-    shared = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_act": "quick_gelu"}
-    text = {"hidden_size": 16, "intermediate_size": 64, "max_position_embeddings": CONTEXT, "eos_token_id": 49407}
-    vision = {"hidden_size": 32, "intermediate_size": 128, "image_size": 16, "patch_size": 8}
-    model = CLIPModel(CLIPConfig(text_config=shared | text, vision_config=shared | vision, projection_dim=8)).eval()
-    with torch.no_grad():
-        for value in model.parameters():
-            value.add_(0.05 * torch.randn_like(value))
-    model.save_pretrained(tmp_path / "transformers")
-    return tmp_path / "transformers", model
-
-
-def their_features(model: CLIPModel) -> torch.Tensor:
-    torch.manual_seed(0)
-    tokens_NL = TOKENIZER(["a photo of a cat."])
-    with torch.no_grad():
-        image_BD = model.get_image_features(torch.randn(1, 3, 16, 16)).pooler_output
-        text_ND = model.get_text_features(tokens_NL).pooler_output
-    return torch.nn.functional.normalize(torch.cat([image_BD, text_ND]), dim=-1)
-
-
-def test_a_transformers_clip_gives_its_own_features(tmp_path: Path) -> None:
-    folder, theirs = transformers_folder(tmp_path)
-    clip = load_clip(f"local-dir:{folder}", device="cpu")
-    torch.testing.assert_close(features(clip.model), their_features(theirs), rtol=0, atol=1e-6)
-    assert "hidden_act quick_gelu" in clip.origin["activation"]
+def test_a_folder_of_transformers_tells_its_activation_and_one_that_open_clip_lacks_is_refused(tmp_path: Path) -> None:
+    """Its features: test_exporting.py."""
+    folder, quick = tmp_path / "transformers", tiny_clip()
+    quick.config["model_cfg"]["quick_gelu"] = True
+    export_clip(quick, folder, to="transformers", provenance={})
+    assert "hidden_act quick_gelu" in load_clip(f"local-dir:{folder}", device="cpu").origin["activation"]
     with pytest.raises(UserError, match="a folder is a whole model. Name it: model.name: local-dir:"):
         load_clip("Tiny", str(folder), device="cpu")
-
-
-def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
-    folder, _ = transformers_folder(tmp_path)
+    (folder / "provenance.json").unlink()  # it would refuse every change
     written = (folder / "config.json").read_text()
     for new, count, message in (("relu", -1, "hidden_act is 'relu', open_clip has"), ("gelu", 1, "two towers differ")):
         (folder / "config.json").write_text(written.replace("quick_gelu", new, count))

@@ -30,53 +30,23 @@ RELEASE = {"release": {"kind": "interpolate", "alpha": 0.5}}
 TAKEN = {"losses": {"consolidation": gift_core.WeightedLoss(1.0, gift_core.distill)}}
 # One for each part of what is given, and what would train, or never end, if it were not refused.
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "images that were not normalized": (
-        {"loader": [(ZERO_ONE, LABELS)]},
-        r"pixels are from 0.00 to 1.00, as in no normalized",
-    ),
-    "a label too large": (
-        {"loader": [(IMAGES, LABELS + 1)]},
-        r"labels from 1 to 3 in batch 0, and there are prompts of 3 classes",
-    ),
+    "images that were not normalized": ({"loader": [(ZERO_ONE, LABELS)]}, r"pixels are from 0.00 to 1.00, as in no"),
+    "a label too large": ({"loader": [(IMAGES, LABELS + 1)]}, r"labels from 1 to 3 .* there are prompts of 3 classes"),
     "labels in a list": ({"loader": [(IMAGES, [0, 1, 2, 0])]}, r"labels are a list, expected a tensor \[4\] with the"),
     "labels as vectors": ({"loader": [(IMAGES, torch.eye(4))]}, r"labels are \[4, 4\] torch.float32, .* or one_hot"),
     "a generator": ({"loader": ((IMAGES, LABELS) for _ in range(2))}, r"it yields no batch: .* or it is a generator"),
     "a single pair": ({"pairs": [(IMAGES[0], "a")]}, r"pairs: 1 given, and one pair has nothing to be compared with"),
-    "pairs as the page prints them": (
-        {"pairs": ...},
-        r"pairs: Ellipsis, expected a sequence of \(image, prompt\) or a",
-    ),
-    "the name of a folder": (
-        {"pairs": "photos"},
-        r"pairs: 'photos', expected a sequence of \(image, prompt\) or a load",
-    ),
+    "pairs as the page prints them": ({"pairs": ...}, r"pairs: Ellipsis, expected a sequence of \(image, prompt\) or"),
+    "the name of a folder": ({"pairs": "photos"}, r"pairs: 'photos', expected a sequence of \(image, prompt\) or a"),
     "images alone": ({"pairs": list(IMAGES)}, r"pairs\[0\]: it is \[3, 16, 16\] torch.float32, expected \(image, pro"),
-    "swapped pairs": (
-        {"pairs": [("a one.", IMAGES[0])] * 2},
-        r"pairs\[.\]: it is \(text, image\). Write \(image, text",
-    ),
+    "swapped pairs": ({"pairs": [("a one.", IMAGES[0])] * 2}, r"pairs\[.\]: it is \(text, image\). Write \(image"),
     "a swapped loader": ({"pairs": SWAPPED}, r"pairs: it yields \(texts, images\). Write \(images, texts\).$"),
-    "a loader of numbers": (
-        {"pairs": UNTOLD},
-        r"pairs: prompts are \[2\] torch.float64, expected 2 texts, or token ro",
-    ),
-    "a prompt that is none": (
-        {"pairs": [(IMAGES[0], IMAGES[1])] * 2},
-        r"its prompt is \[3, 16, 16\] torch.float32, exp",
-    ),
-    "a path that leads nowhere": (
-        {"pairs": PATHS},
-        r"pairs\[.\]: '[ab].jpg': No such file or directory. Write \[\(ima",
-    ),
-    "an image as an array": (
-        {"pairs": [(IMAGES[0].numpy(), "a one.")] * 2},
-        r"pairs\[.\]: images are a ndarray, expected",
-    ),
+    "a loader of numbers": ({"pairs": UNTOLD}, r"pairs: prompts are \[2\] torch.float64, expected 2 texts, or token"),
+    "a prompt that is none": ({"pairs": [(IMAGES[0], IMAGES[1])] * 2}, r"its prompt is \[3, 16, 16\] torch.float32"),
+    "a path that leads nowhere": ({"pairs": PATHS}, r"pairs\[.\]: '[ab].jpg': No such file or directory. Write"),
+    "an image as an array": ({"pairs": [(IMAGES[0].numpy(), "a one.")] * 2}, r"pairs\[.\]: images are a ndarray"),
     "images of two sizes": ({"pairs": [(torch.ones(3, 9, 9), "a one.")] * 2}, r"pairs\[.\]: images are \[1, 3, 9, 9\]"),
-    "no batches": (
-        {"loader": [(IMAGES[0], 1)]},
-        r"loader: images are \[3, 16, 16\] .* Make batches of them: torch.uti",
-    ),
+    "no batches": ({"loader": [(IMAGES[0], 1)]}, r"loader: images are \[3, 16, 16\] .* Make batches of them"),
     "no loader": ({"loader": 7}, r"loader: 7, expected a loader of \(images, labels\)"),
     "a mistyped keyword": (
         {"iteration": 2},
@@ -96,30 +66,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a method in a list": ({"method": ["gift"]}, r"method: a list, expected a name or a row. Write method=.gift"),
     "losses in a list": ({"method": {"losses": ["distill"]}}, r"method.losses: a list, expected a dictionary"),
-    "a callback that is none": (
-        {"on_step": "print"},
-        r"on_step: 'print', expected a function of a row. Try on_st",
-    ),
+    "a callback that is none": ({"on_step": "print"}, r"on_step: 'print', expected a function of a row. Try on_st"),
     "a file that is not there": (
         {"method": {"losses": {"mine": {"file": "nowhere.py", "weight": 1.0}}}},
         r"method.losses.mine.file: nowhere.py: no such file",
     ),
     "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
-    "a consolidation without losses": (
-        {"method": LOSSLESS},
-        r"kind: adaptive_fisher: it uses the gradients of the replay losses",
-    ),
+    "a consolidation without losses": ({"method": LOSSLESS}, r"adaptive_fisher: .* the gradients of the replay losses"),
     "a release": ({"method": RELEASE}, r"release: .*gift_core.released\(model"),
     "a method that learns nothing": ({"method": "zero_shot"}, r"method.learns: nothing: there is nothing to train"),
     "exemplars": ({"method": "icarl"}, r"method.replay.images: exemplars: the library replays the pairs"),
     "a loss of a taken name": ({"method": TAKEN}, r"a loss needs a name like my_loss, without _entropy"),
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
     "a rate that is a truth value": ({"learning_rate": True}, r"learning_rate is True, expected 1e-09 to 10"),
-    "a setting out of range": (
-        {"replay_batch_size": 0},
-        r"training.replay_batch_size: should be greater than or equal to 2, it is 0",
-    ),
+    "a setting out of range": ({"replay_batch_size": 0}, r"training.replay_batch_size: .* equal to 2, it is 0"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "a teacher of another image size": (
         {"teacher": given_model(tower="resnet")},

@@ -50,7 +50,6 @@ def batches_of(experiment: Experiment) -> tuple[list[Any], list[Any], list[str]]
     names = ("finetune", config.seed)
     data = load_training_data(row, clip, [layout.task("games")], training=config.training, names=names)
     replay = load_replay(build_method(row, root=experiment.folder), clip, replay_of(config, layout, "gift", "games"))
-    assert replay is not None
     stored, transform, of_replay = gift_core.read_pairs(layout.shards("games")), evaluation_transform(clip), []
     for iteration in range(ITERATIONS):
         batch = replay.sample(iteration)

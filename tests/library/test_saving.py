@@ -59,23 +59,13 @@ def test_what_would_not_open_as_the_same_model_is_refused(tmp_path: Path) -> Non
     with torch.no_grad():
         quick.visual.conv1.weight.mul_(9)
     refused: list[tuple[Any, Path, Any, str]] = [
-        (
-            given_model(),
-            new,
-            None,
-            r"like: missing, and a model of open_clip does not know .* like='ViT-B-16-quickgelu'",
-        ),
+        (given_model(), new, None, r"like: missing, .* like='ViT-B-16-quickgelu'"),
         (given_model(), new, "ViT-B-17", r"like: ViT-B-17: no such folder, and no archi.* Did you mean 'ViT-B-16'\?"),
         (given_model(), new, "local-dir:nowhere", r"like: nowhere: no such file or folder"),
         (given_model(), new, MINI, r"like: .*clip: \d+ weights of the model do not fit it: .* is .*, expected"),
         (given_model(), tmp_path / "photos", start, r"folder: .*photos has other files \(cat.jpg\). Name a new folder"),
         (given_model(), tmp_path / "photos" / "cat.jpg", start, r"folder: .*cat.jpg is a file. Name a new folder"),
-        (
-            quick,
-            new,
-            start,
-            r"like: .*start: it computes other features from the weights of the model \(they differ by 0",
-        ),
+        (quick, new, start, r"like: .*start: it computes other features from the weights of the model \(they differ"),
     ]
     for model, folder, like, message in refused:
         with pytest.raises(UserError, match=f"^gift_core: {message}"):

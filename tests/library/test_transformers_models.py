@@ -81,9 +81,7 @@ def test_a_trained_model_its_copy_and_its_release_go_back_with_their_features(fo
     assert_close(our_features(*opened), our_features(model, preprocess, tokenizer))
 
 
-def test_a_model_of_the_hub_has_the_processor_of_its_repository(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_of_the_hub_has_its_processor(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = tmp_path / "cache" / "models--owner--tiny" / "snapshots" / ("0" * 40)
     snapshot.parent.mkdir(parents=True)
     folder.rename(snapshot)

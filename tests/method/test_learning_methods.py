@@ -70,7 +70,6 @@ class Moment:
 
     def replayed(self, **weights: float) -> torch.Tensor:
         """The sum of these losses, which tests/method/test_losses.py compares with numbers computed by hand."""
-        assert self.features is not None
         terms = [w * loss_of(LOSSES[name], self.features, **LOSS_OPTIONS[name]) for name, w in weights.items()]
         return torch.stack(terms).sum()
 

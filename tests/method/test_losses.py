@@ -57,9 +57,7 @@ def two_pairs(
         (TILTED[:1], 0.2, 0.9 * math.log(1 + math.exp(-3)) + 0.1 * math.log(1 + math.exp(3))),
     ],
 )
-def test_the_task_loss_is_the_cross_entropy_with_smoothed_labels(
-    images: torch.Tensor, label_smoothing: float, expected: float
-) -> None:
+def test_the_task_loss_has_smoothed_labels(images: torch.Tensor, label_smoothing: float, expected: float) -> None:
     labels_B = torch.arange(len(images))
     loss = task_loss(images, AXES, labels_B=labels_B, scale=3.0, label_smoothing=label_smoothing)
     assert loss.item() == pytest.approx(expected, abs=1e-6)

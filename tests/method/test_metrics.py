@@ -141,7 +141,6 @@ def test_probes_by_hand_which_change_no_other_metric() -> None:
     assert found["gift"].metrics == pytest.approx(OF_MATRIX)
     tables = {method: summary.probes for method, summary in found.items()}
     gift, zero_shot = tables["gift"], tables["zero_shot"]
-    assert gift is not None and zero_shot is not None
     assert gift.index.tolist() == [-1, 0, 1, 2] and gift["p"].tolist() == [0.8, 0.75, 0.7, 0.5]
     # the mean of 50 and 70; 70 before; one probe has lost 30 points, the other has gained 10
     assert probe_scores(100 * gift) == {

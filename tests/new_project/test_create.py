@@ -150,9 +150,7 @@ def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(reposito
         ("{a}", [], "DVC fails in a path with { or }"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_written(
-    tmp_path: Path, folder: str, options: list[str], expected: str
-) -> None:
+def test_a_wrong_call_writes_nothing(tmp_path: Path, folder: str, options: list[str], expected: str) -> None:
     (tmp_path / "notes.txt").touch()
     assert expected in " ".join(gift("init", tmp_path / folder, *options, expect=1).output.split())
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recipes.environment import CPU_BUILDS, chosen_torch, commands, sees_nvidia_gpu, why_no_cpu_builds
+from tests.clone import write_program
 from tests.imports import ROOT
 
 
@@ -37,17 +38,14 @@ def test_an_nvidia_gpu_is_seen_by_the_driver_or_by_nvidia_smi(tmp_path: Path, mo
     monkeypatch.setattr("recipes.environment.DRIVER", str(tmp_path / "driver"))
     monkeypatch.setenv("PATH", f"{tmp_path}")
     for code, is_seen in ((1, False), (0, True)):
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexit {code}\n", encoding="utf-8")
-        (tmp_path / "nvidia-smi").chmod(0o755)
+        write_program(tmp_path / "nvidia-smi", f"exit {code}")
         assert sees_nvidia_gpu() is is_seen
     (tmp_path / "nvidia-smi").unlink()
     (tmp_path / "driver").mkdir()
     assert sees_nvidia_gpu()
 
 
-def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_if_it_answers_and_uv_finds_them_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
     assert why_no_cpu_builds(None).startswith(f"PyTorch's CPU builds cannot be reached ({CPU_BUILDS}: ")
     _, install = commands("venv", None, "s3,t5", "auto")
@@ -59,8 +57,7 @@ def test_pip_takes_the_builds_without_cuda_from_the_index_of_pytorch_if_it_answe
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one build of PyTorch")
 def test_setup_installs_with_the_build_that_it_has_chosen_unless_the_machine_sets_one(tmp_path: Path) -> None:
     """With a uv that prints its call, in the place of the real one."""
-    (tmp_path / "uv").write_text('#!/bin/sh\necho "build $UV_TORCH_BACKEND: $*"\n', encoding="utf-8")
-    (tmp_path / "uv").chmod(0o755)
+    write_program(tmp_path / "uv", 'echo "build $UV_TORCH_BACKEND: $*"')
     code = "from recipes import environment as e; e.why_no_cpu_builds = lambda uv: ''; e.main()"
     command = [sys.executable, "-c", code, "venv", "--extras=s3", "--torch=cpu"]
     for variables, build in (({}, "cpu"), ({"UV_TORCH_BACKEND": "cu128"}, "cu128")):

@@ -33,9 +33,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return read_runs([root / str(seed) for seed in SHIFTS])
 
 
-def test_every_figure_is_a_file_as_wide_as_a_column_whose_text_can_be_read(
-    comparison: Comparison, tmp_path: Path
-) -> None:
+def test_every_figure_is_as_wide_as_a_column_and_can_be_read(comparison: Comparison, tmp_path: Path) -> None:
     curves = {"gift": UPPER, "finetune": LOWER}
     write_comparison(replace(comparison, curves=curves), tmp_path / "out")
     files = sorted((tmp_path / "out" / "figures").glob("*.svg"))

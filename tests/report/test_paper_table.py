@@ -107,9 +107,7 @@ def test_one_seed_has_a_table_without_deviations_and_without_a_word_on_noise(row
     assert [*json.loads(gift("metrics", rows, "--json").stdout)["ours"]] == ["transfer", "avg", "last", "forgetting"]
 
 
-def test_of_finished_runs_the_table_alone_is_on_stdout_with_published_rows_marked_and_without_a_rank(
-    tmp_path: Path,
-) -> None:
+def test_the_table_of_finished_runs_has_published_rows_without_a_rank(tmp_path: Path) -> None:
     roots = [tmp_path / str(seed) for seed in (42, 43)]
     for root in roots:
         run_folder.write_mtil(root)

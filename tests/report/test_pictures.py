@@ -62,9 +62,7 @@ def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(reco
     assert {image.text for image in synthetic} == {f"{PROMPTS[0]} letters 0"}
 
 
-def test_what_is_not_here_is_named_the_rest_is_shown_and_a_damaged_tar_refused(
-    record: RunRecord, whole: tuple[Path, Config]
-) -> None:
+def test_what_is_not_here_is_named_and_a_damaged_tar_refused(record: RunRecord, whole: tuple[Path, Config]) -> None:
     layout = record.layout
     (layout.task("letters") / "train-00000.tar").unlink()
     (layout.shards("zodiac") / "00000.tar").unlink()
@@ -142,9 +140,7 @@ def read(root: Path, config: Config, section: str = "kept") -> dict[str, Any]:
     return {each.id: {**each.shown} for each in prediction_pictures(read_run(Layout(root), config))}[section]
 
 
-def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted_and_images_shown(
-    whole: tuple[Path, Config],
-) -> None:
+def test_what_one_method_forgot_and_the_other_kept_is_counted_and_images_are_shown(whole: tuple[Path, Config]) -> None:
     found = read(*whole)
     assert (found["baseline"], found["best"]) == ("finetune", "gift")
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
@@ -165,9 +161,7 @@ def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_coun
     assert images == [(each, f"letters {(int(each.text[-1]) + 1) % 10}", each.text) for each in expected]
 
 
-def test_a_cross_domain_run_is_read_from_the_files_of_the_last_step_alone(
-    tmp_path: Path, whole: tuple[Path, Config]
-) -> None:
+def test_a_cross_domain_run_is_read_from_the_last_step_alone(tmp_path: Path, whole: tuple[Path, Config]) -> None:
     evaluation = {"batch_size": 256, "protocol": "cross_domain", "max_images": None}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
     write_pictures(Layout(tmp_path), config)

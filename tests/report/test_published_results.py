@@ -42,11 +42,6 @@ def mtil_record(root: Path, benchmark: Benchmark = ORDER_1, **options: Any) -> R
     return read_run(Layout(root), write_mtil(root, benchmark, **options))
 
 
-def zero_shot_of(record: RunRecord) -> ZeroShot:
-    assert record.published is not None
-    return record.published.zero_shot
-
-
 def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> None:
     record = mtil_record(tmp_path, row={"allow_partial": True})  # all data sets are complete all the same
     html = render_page(record)
@@ -78,19 +73,19 @@ def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() 
 def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
     model = {"name": "ViT-B-16", "pretrained": "laion2b_s34b_b88k", "precision": "fp32"}
     record = mtil_record(tmp_path, model=model)
-    check, used = zero_shot_of(record), "this run used ViT-B-16, laion2b_s34b_b88k"
+    check, used = record.published.zero_shot, "this run used ViT-B-16, laion2b_s34b_b88k"
     assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {used}" in check.sentence
     assert check.verdict == "not compared" and not check.data_sets and record.published and not record.published.methods
 
 
 def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
     record = mtil_record(tmp_path / "shots", row={"shots": 5})
-    assert zero_shot_of(record).verdict == "agrees"
+    assert record.published.zero_shot.verdict == "agrees"
     html = render_page(record)
     assert "are not shown:</b> the run is few-shot (5 training images per class)." in html
     assert "not measured here" not in html
     few = mtil_record(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
-    assert zero_shot_of(few).sentence.endswith(": only 5 of the classes (all 11 tasks).")  # one reason, said once
+    assert few.published.zero_shot.sentence.endswith(": only 5 of the classes (all 11 tasks).")  # one reason, said once
     layout, config = Layout(tmp_path / "part"), write_mtil(tmp_path / "part", row={"allow_partial": True})
     write_task_json(layout, "t0", notes=["incomplete: 3,000 of 3,334 training images"])
     write_task_json(layout, "t1", skipped=[("a.jpg", "cut short")])

@@ -24,7 +24,6 @@ from gift_core.report.highlight import result_sentences, run_summary
 from gift_core.report.labels import NAMES
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from stages.code_files import code_files
 from tests.datasets.folders import folder_row
 from tests.imports import ROOT
 from tests.report import run_folder as runs
@@ -99,15 +98,6 @@ def test_every_method_of_the_catalogue_has_a_printed_name() -> None:
     assert {*catalogue} <= {*NAMES}
 
 
-def test_a_label_is_read_by_the_report_alone_and_without_one_nothing_changes(tmp_path: Path) -> None:
-    config = runs.write_run(tmp_path)
-    rows = {**config.methods, "gift": config.methods["gift"].model_copy(update={"label": "My GIFT"})}
-    before, after = (code_files(each, tmp_path) for each in (config, config.model_copy(update={"methods": rows})))
-    assert [name for name in before if before[name] != after[name]] == ["data/code/report.json"]
-    assert after["data/code/report.json"]["settings"] == {"gift": {"label": "My GIFT"}}
-    assert not any('"label"' in json.dumps(content) for content in before.values())
-
-
 def run(root: Path, stage: str, params: Path | None = None) -> str:
     """What the stage prints. The report may refuse what it reads after it moved retired results."""
     return invoke(stage, "--params", params or root / "params.yaml", "--root", root).output
@@ -173,9 +163,7 @@ def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: lis
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
 
 
-def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_notes_skipped_images_and_few_shots_are_in_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gift_core.report.facts.MAX_TASKS_IN_SEQUENCE", 2)
     config = runs.write_run(
         tmp_path, changes={"tasks": dict.fromkeys(runs.TASKS, folder_row(on_bad_image="skip", shots=5))}

@@ -99,9 +99,7 @@ def test_what_the_library_logs_is_printed_once_as_a_line_of_the_stage_or_beside_
     assert len(caplog.messages) == 1
 
 
-def test_a_dry_run_shows_the_difference_and_writes_nothing_and_a_file_that_cannot_be_read_is_kept(
-    mini_project: Path,
-) -> None:
+def test_a_dry_run_writes_nothing_and_a_file_that_cannot_be_read_is_kept(mini_project: Path) -> None:
     (mini_project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
     result = gift("use", "mtil_order_1", "--dry-run", "--diff")
     assert "-experiment: mine" in result.stdout and "nothing was written" in result.stdout

@@ -51,17 +51,13 @@ def test_status_shows_own_tasks_first_and_fails_where_images_are_missing(gift: G
         ("fetch flower", "Did you mean 'flowers'?"),
     ],
 )
-def test_what_is_wrong_or_missing_is_said_and_nothing_is_written(
-    words: str, expected: str, gift: Gift, tmp_path: Path
-) -> None:
+def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str, gift: Gift, tmp_path: Path) -> None:
     tasks = {"birds": folder_row(), "textures2": row("dtd")}
     assert expected in gift("data", *words.split(), tasks=tasks, expect=1).stderr
     assert not (tmp_path / "data").exists()
 
 
-def test_a_data_set_without_training_images_can_only_be_a_probe(
-    gift: Gift, tmp_path: Path, mini_params: dict[str, Any]
-) -> None:
+def test_without_training_images_it_is_only_a_probe(gift: Gift, tmp_path: Path, mini_params: dict[str, Any]) -> None:
     make_tree("imagenet", tmp_path / "data" / "0_raw" / "imagenet", classes=3)
     said = gift("ingest", "imagenet", tasks={"imagenet": row("imagenet", allow_partial=True)}, expect=1).output
     assert "imagenet has no training images, so it can only be a probe" in said

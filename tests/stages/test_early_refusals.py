@@ -50,9 +50,7 @@ def doctor(experiment: Experiment) -> list[str]:
 
 
 @pytest.mark.parametrize("probe", [False, True], ids=["learned", "probe"])
-def test_two_classes_with_the_same_tokens_are_refused_before_anything_is_trained(
-    experiment: Experiment, probe: bool
-) -> None:
+def test_two_classes_with_the_same_tokens_are_refused_before_training(experiment: Experiment, probe: bool) -> None:
     (experiment.folder / "data/0_raw/birds/names.txt").write_text("\n".join(SAME), encoding="utf-8")
     words = ("birds", "--images", str(experiment.folder / "data/0_raw/birds"), *(["--probe"] if probe else []))
     assert REFUSAL in experiment.fail("add-task", *words, "--class-names", "names.txt")
@@ -68,9 +66,7 @@ def test_two_classes_with_the_same_tokens_are_refused_before_anything_is_trained
     assert "2 classes" in experiment.succeed("ingest", "birds")
 
 
-def test_another_model_is_refused_for_the_tasks_that_are_ingested_and_not_for_those_to_be_made_again(
-    experiment: Experiment,
-) -> None:
+def test_another_model_is_refused_for_ingested_tasks_and_not_for_those_to_be_made_again(experiment: Experiment) -> None:
     learn_birds(experiment, DIFFERENT)
     experiment.succeed("ingest", "birds")
     file = experiment.layout.task("birds") / "task.json"
@@ -131,9 +127,7 @@ def test_a_reference_folder_is_checked_first(experiment: Experiment) -> None:
     experiment.succeed("check")
 
 
-def test_a_tracker_that_is_not_installed_is_found_first(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_tracker_is_found_first(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFT_TRACKING", "trackio")
     assert "GIFT_TRACKING" in experiment.fail("check")
 

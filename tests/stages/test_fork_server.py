@@ -129,7 +129,6 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
 
 def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
     process = started(folder, *program("wait"))
-    assert process.stdin is not None
     process.stdin.close()
     wait((folder / "pids").is_file)
     os.killpg(process.pid, signal.SIGINT)

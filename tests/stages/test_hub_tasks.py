@@ -159,9 +159,7 @@ dataset_info:
 """
 
 
-def test_a_local_copy_is_read_by_the_command_that_the_error_says_and_its_card_names_the_classes(
-    hub: Hub, gift: Gift, tmp_path: Path
-) -> None:
+def test_a_local_copy_is_read_by_the_command_of_the_error_and_its_card(hub: Hub, gift: Gift, tmp_path: Path) -> None:
     """Without a network. The Parquet files have numbers alone. Names that are given replace those of the card."""
     folder = tmp_path / "copies of" / "birds"
     repository(folder, {"label": ([0, 1], datasets.Value("int64"))})
@@ -202,9 +200,7 @@ def test_a_table_of_ones_own_that_holds_its_images_becomes_a_task(table: str, gi
     assert (row.source, row.table, row.test_fraction) == ("table", table, None if "*" in table else 0.2)
 
 
-def test_a_published_data_set_that_only_the_hub_has_is_fetched_from_there_and_another_with_an_option(
-    hub: Hub, gift: Gift, tmp_path: Path
-) -> None:
+def test_a_published_data_set_is_fetched_from_the_hub(hub: Hub, gift: Gift, tmp_path: Path) -> None:
     """The small copies have other counts than the row, which are refused."""
     digits = datasets.ClassLabel(names=[str(number) for number in range(10)])
     for name in ("ufldl-stanford/svhn", "ylecun/mnist"):

@@ -11,31 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.method.test_metrics import curve_rows, rows_of
 from tests.stages.experiment import gift
 
 TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
 MATRIX = ((0.75, 0.25), (0.5, 1.0))
 BY_HAND = {"transfer": 25.0, "avg": 62.5, "last": 75.0, "forgetting": 25.0}
-CURVE = (0.75, 0.5, 0.25)
-
-
-def rows_of(matrix: tuple[tuple[float, ...], ...] = MATRIX, method: str = "gift") -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"method": method, "step": step, "trained_task": TASKS[step], "eval_task": task, "top1": value}
-            for step, row in enumerate(matrix)
-            for task, value in zip(TASKS, row, strict=False)
-        ]
-    )
-
-
-def curve_of(method: str = "cil") -> pd.DataFrame:
-    tasks = [f"classes_{step}" for step in range(len(CURVE))]
-    rows = pd.DataFrame({"step": range(len(CURVE)), "trained_task": tasks, "eval_task": tasks, "top1": CURVE})
-    return rows.assign(method=method, protocol="class_incremental")
-
-
+two_tasks = partial(rows_of, MATRIX, tasks=TASKS)
 run = partial(gift, "metrics")
 
 
@@ -55,8 +38,8 @@ def csv(rows: pd.DataFrame, separator: str = ",") -> Path:
 
 def test_any_separator_gives_the_numbers_by_hand_and_per_task_a_row_for_each_task() -> None:
     for separator in ",;\t":
-        assert computed(csv(rows_of()[::-1], separator)) == {"gift": BY_HAND}
-    numbers = computed("--per-task", csv(rows_of()[::-1]))["gift"]
+        assert computed(csv(two_tasks()[::-1], separator)) == {"gift": BY_HAND}
+    numbers = computed("--per-task", csv(two_tasks()[::-1]))["gift"]
     by_task = numbers.pop("by_task")
     assert list(by_task) == ["pets", "cars"]  # the order of the steps
     assert numbers == BY_HAND
@@ -64,14 +47,14 @@ def test_any_separator_gives_the_numbers_by_hand_and_per_task_a_row_for_each_tas
         "pets": {"transfer": None, "avg": 62.5, "last": 50.0, "forgetting": 25.0},
         "cars": {"transfer": 25.0, "avg": 62.5, "last": 100.0, "forgetting": None},
     }
-    lines = run("--per-task", csv(rows_of())).stdout.splitlines()
+    lines = run("--per-task", csv(two_tasks())).stdout.splitlines()
     row = next(line for line in lines if "cars" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["cars", "25.0", "62.5", "100.0", "-"]
 
 
 def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path: Path) -> None:
     """Each step tests everything anew, among more classes."""
-    rows = pd.concat([rows_of(), rows_of(method="other")]).assign(protocol="cross_domain")
+    rows = pd.concat([two_tasks(), two_tasks(method="other")]).assign(protocol="cross_domain")
     rows.to_csv(tmp_path / "a_last.csv", index=False)
     rows[rows.eval_task == "pets"][:1].assign(top1=0.99).to_csv(tmp_path / "b_first.csv", index=False)
     assert computed(tmp_path) == {"gift": BY_HAND, "other": BY_HAND}
@@ -92,12 +75,7 @@ def test_of_cross_domain_files_the_newest_step_of_a_method_counts_alone(tmp_path
 def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(third: tuple[float, ...], reason: str) -> None:
     tasks = ("pets", "cars", "birds", "food")
     matrix = ((*BEFORE, 0.5, 0.5), (*MATRIX[0], 0.5, 0.5), (*MATRIX[1], 0.5, 0.5), third)
-    entries = [
-        ("gift", step, tasks[step] if step >= 0 else "", task, value)
-        for step, row in enumerate(matrix, -1)
-        for task, value in zip(tasks, row, strict=False)
-    ]
-    path = csv(pd.DataFrame(entries, columns=list(rows_of())))
+    path = csv(rows_of(matrix, tasks=tasks, first=-1))
     zero_shot = {"transfer": 25.0, "avg": 37.5, "last": 37.5, "forgetting": 0.0}
     assert computed(path) == {"zero_shot": zero_shot, "gift": BY_HAND}
     for options in ([], ["--json"]):
@@ -107,20 +85,20 @@ def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(third: tuple[float
 
 
 def changed(at: int, column: str, value: object) -> pd.DataFrame:
-    rows = rows_of().astype({column: object})
+    rows = two_tasks().astype({column: object})
     rows.loc[at, column] = value
     return rows
 
 
 BAD_ROWS: list[tuple[pd.DataFrame, str]] = [
-    (rows_of().rename(columns={"top1": "top_1"}), "'top1_percent' (0-100). Did you mean 'top_1'"),
-    (rows_of().assign(top1=100 * rows_of().top1), "line 2, column top1: should be less than or equal to 1, it is '75.0'. It is a fraction, with a point and without %: name the column of percent"),
+    (two_tasks().rename(columns={"top1": "top_1"}), "'top1_percent' (0-100). Did you mean 'top_1'"),
+    (two_tasks().assign(top1=100 * two_tasks().top1), "line 2, column top1: should be less than or equal to 1, it is '75.0'. It is a fraction, with a point and without %: name the column of percent"),
     (changed(1, "top1", "75%"), "line 3, column top1: should be a valid number, unable to parse string as a number, it is '75%'."),
     (changed(1, "step", 0.5), "line 3, column step: should be a valid integer, unable to parse string as an integer, it is '0.5'. Count from 0"),
-    (pd.concat([rows_of(), rows_of()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them, or add the column seed."),
+    (pd.concat([two_tasks(), two_tasks()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them, or add the column seed."),
     (changed(3, "trained_task", ""), "line 5, column trained_task: is empty. Write the task that step 1 trained. Only step -1 has none."),
-    (rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2), "line 3, column protocol: should be 'task_incremental', 'class_incremental' or 'cross_domain', it is 'class-incremental'."),
-    (pd.concat([curve_of()[:2], curve_of()[2:].assign(eval_task="classes_0")]), "accuracies of cil: class_incremental, but step 2 trained classes_2 and its eval_task is classes_0. Write"),
+    (two_tasks().assign(protocol=["class_incremental", "class-incremental"] * 2), "line 3, column protocol: should be 'task_incremental', 'class_incremental' or 'cross_domain', it is 'class-incremental'."),
+    (pd.concat([curve_rows()[:2], curve_rows()[2:].assign(eval_task="z")]), "accuracies of cil: class_incremental, but step 2 trained x and its eval_task is z. Write"),
 ]  # fmt: skip
 
 

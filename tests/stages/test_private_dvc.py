@@ -59,9 +59,7 @@ def test_the_plan_has_all_stages_behind_those_that_they_need(repo: Any, targets:
     }
 
 
-def test_the_processes_of_a_stage_run_its_lines_in_the_shell_of_the_user(
-    repo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_runs_its_lines_in_the_shell_of_the_user(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/bash")
     (stage,) = repo.stage.collect("last")
     shell = ("/bin/bash", "--noprofile", "--norc", "-c")
@@ -119,22 +117,7 @@ def test_the_run_cache_is_copied_both_ways(repo: Any) -> None:
     assert len(runs) == 2 and runs_in("store") == runs_in(".dvc/cache") == runs
 
 
-def test_objects_are_fetched_and_one_with_other_bytes_is_none(repo: Any) -> None:
-    done, advance = reproduced(repo), Mock()
-    oids = [private_dvc.md5_of("a"), private_dvc.md5_of("b"), "0" * 32]
-    done.push()
-    shutil.rmtree(done.cache.local.path)
-    damaged = Path(done.cloud.get_remote_odb().oid_to_path(oids[1]))
-    damaged.unlink()
-    damaged.write_text("other", encoding="utf-8")
-    assert private_dvc.fetch_objects(done, oids, jobs=2, advance=advance) == []
-    assert [Path(done.cache.local.oid_to_path(oid)).exists() for oid in oids] == [True, False, False]
-    assert advance.call_count == 3
-
-
-def test_an_object_that_cannot_be_transferred_is_logged_with_its_error(
-    repo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transfer_that_fails_is_logged_with_its_error(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done, refused = reproduced(repo), OSError("refused")
     monkeypatch.setattr(type(done.cloud.get_remote_odb().fs), "put_file", Mock(side_effect=refused))
     with private_dvc.logged_failures() as failures, suppress(UploadError):

@@ -23,9 +23,7 @@ from tests.tiny_world import CLASSES, TinyExperiment, load, make_world, write_pa
 
 
 @pytest.mark.parametrize("captions", [False, True])
-def test_choosing_alpha_tests_releases_and_writes_one(
-    tmp_path: Path, mini_params: dict[str, Any], captions: bool
-) -> None:
+def test_choosing_alpha_tests_and_writes_one(tmp_path: Path, mini_params: dict[str, Any], captions: bool) -> None:
     """Low-rank adapters; `digits` has a validation split, `birds` may have captions, and `letters` is the probe."""
     row, method = mini_params["methods"]["finetune_lora"], "finetune_lora"
     experiment = TinyExperiment(make_world(tmp_path), mini_params, method, row, iterations=4)

@@ -106,9 +106,7 @@ def test_what_a_training_says_is_not_in_the_result_also_in_a_process_of_its_own(
     assert printed.out == "" and printed.err == "test@finetune: continues at 1\n"
 
 
-def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(
-    tmp_path: Path, mini_params: dict[str, Any]
-) -> None:
+def test_the_rate_changes_in_the_first_step_and_the_factor_later(tmp_path: Path, mini_params: dict[str, Any]) -> None:
     row = mini_params["methods"]["finetune"]
     whole = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
     lines = []

@@ -87,9 +87,7 @@ def test_the_longest_name_of_the_catalogue_is_in_one_line_of_80_columns_and_in_6
         assert "before -> after" in printed and "  53.0" in line  # numbers are aligned to the right
 
 
-def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(
-    tmp_path: Path,
-) -> None:
+def test_in_git_it_shows_the_commit_and_the_difference_and_the_page_finds_its_own(tmp_path: Path) -> None:
     project = Clone(tmp_path)
 
     def commit(*files: str) -> str:

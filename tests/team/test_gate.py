@@ -95,11 +95,7 @@ BAD = {
     "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),
-    "unknown revision": (
-        {"gift": GOOD},
-        "--against mian",
-        "Name a branch, a tag or a commit. Did you mean 'main'? Branches: main.",
-    ),
+    "unknown revision": ({"gift": GOOD}, "--against mian", "Name a branch, a tag or a commit. Did you mean 'main'?"),
 }
 
 

@@ -181,9 +181,7 @@ class RefusedError(Exception):
     response = SimpleNamespace(status_code=401)
 
 
-def test_a_model_and_shards_are_uploaded_whole_and_a_refusal_has_the_remedy(
-    world: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_and_shards_are_uploaded_whole(world: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[tuple[str, str, str | None], dict[str, bytes]] = {}  # by kind, name and branch
 
     def upload(repo_id: str, repo_type: str, folder_path: Path, revision: str | None, commit_message: str) -> Any:

@@ -196,9 +196,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.folder
 
 
-def test_a_damaged_object_on_the_remote_is_found_and_replaced(
-    address: list[str], ingested: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_object_is_found_and_replaced(address: list[str], ingested: Path, tmp_path: Path) -> None:
     ana = at_home(toy_clone(copy_of(ingested, tmp_path / "ana").folder), tmp_path / "home")
     gift(ana, "remote", *address)
     commit(ana, "the remote")

@@ -109,9 +109,7 @@ def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: C
     assert content(second.folder / "data") == content(first.folder / "data")
 
 
-def test_get_says_which_raw_data_are_only_linked_and_names_the_command_that_runs_nothing(
-    first: Clone, tmp_path: Path
-) -> None:
+def test_get_says_which_raw_data_are_only_linked_and_how_to_run_nothing(first: Clone, tmp_path: Path) -> None:
     (tmp_path / "photos").write_text("raw", encoding="utf-8")
     for name in ("birds", "cats"):
         (first.folder / f"raw_{name}").symlink_to(tmp_path / "photos")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clone import Clone, clone_of, commit, new_project
+from tests.clone import Clone, clone_of, commit, new_project, write_program
 from tests.imports import ROOT
 from tests.team.toy import run_and_push, toy_clone, write_gift
 
@@ -85,9 +85,7 @@ def test_a_pull_request_that_is_worse_than_its_target_or_has_bad_params_fails(tm
 
 
 def test_a_project_installs_the_version_of_its_requirements_and_a_clone_itself(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "pip").write_text('#!/bin/sh\necho "$PIP_FIND_LINKS: $@"\n', encoding="utf-8")
-    (tmp_path / "bin" / "pip").chmod(0o755)
+    write_program(tmp_path / "bin" / "pip", 'echo "$PIP_FIND_LINKS: $@"')
     folder = Clone(tmp_path)
     path = f"{tmp_path / 'bin'}:{folder.environment['PATH']}"
     assert run(folder, "install", PATH=path) == ": install --requirement requirements.txt\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.clone import Clone, commit
+from tests.clone import Clone, commit, write_program
 from tests.imports import ROOT
 
 PIPELINE = """\
@@ -126,6 +126,4 @@ def toy_clone(folder: Path) -> Clone:
 
 def write_gift(folder: Path, python: str = "python") -> None:
     """Writes a program `gift` into the folder, as `make setup` installs it."""
-    folder.mkdir(parents=True)
-    (folder / "gift").write_text(f'#!/bin/sh\nexec "{python}" -m stages "$@"\n', encoding="utf-8")
-    (folder / "gift").chmod(0o755)
+    write_program(folder / "gift", f'exec "{python}" -m stages "$@"')

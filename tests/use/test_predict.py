@@ -184,9 +184,7 @@ def ingest_again(layout: Layout) -> Path:
     ],
     ids=["out of its project", "the first out of its project", "ingested again", "nothing", "no provenance"],
 )
-def test_a_model_whose_classes_are_unknown_needs_the_option(
-    prepare: Callable[[Layout], Path], message: str, layout: Layout
-) -> None:
+def test_unknown_classes_need_the_option(prepare: Callable[[Layout], Path], message: str, layout: Layout) -> None:
     with pytest.raises(UserError, match=message):
         learned(prepare(layout))
 

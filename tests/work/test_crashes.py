@@ -111,9 +111,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new(kind: str, has_old: bool, tmp
         assert [file.name for file in path.parent.iterdir()] == ["result"]
 
 
-def test_a_result_is_written_where_the_file_system_has_no_locks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_is_written_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=refusal))
     with write_atomically(tmp_path / "result") as temporary:

@@ -67,9 +67,7 @@ def numbers_of(states: Iterable[State]) -> list[float]:
 
 @pytest.mark.usefixtures("every_snapshot")
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
-def test_an_interrupted_run_computes_no_unit_twice_unless_its_file_is_damaged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, stop_at: int
-) -> None:
+def test_no_sound_unit_is_computed_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture, stop_at: int) -> None:
     done, damaged = list[int](), tmp_path / "numbers.0.safetensors"
     run = ResumableRunner(tmp_path)
     for numbers, length in ((range(stop_at), -1), ([0], 0)):
@@ -169,9 +167,7 @@ def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     assert (base / "photos" / "one.jpg").read_text() == "precious"
 
 
-def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_process_is_refused_until_the_owner_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "WAIT_SECONDS", 0.1)
     base = tmp_path / "birds"
     with owned(base) as owner:

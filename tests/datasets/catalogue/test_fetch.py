@@ -82,7 +82,9 @@ def refused(row: CatalogueRow, path: Path) -> str:
 
 
 @pytest.mark.parametrize("continues", [True, False])
-def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Hub, tmp_path: Path, continues: bool) -> None:
+def test_an_interrupted_download_continues_and_a_wrong_one_is_refused(
+    dtd: CatalogueRow, server: Hub, tmp_path: Path, continues: bool
+) -> None:
     path, size = tmp_path / "raw" / "dtd", (server.folder / "dtd-r1.0.1.tar.gz").stat().st_size
     server.broken, server.continues = "dtd-r1.0.1.tar.gz", continues
     assert f"broke off, {size - size // 2:,} bytes are missing; the next run continues there" in refused(dtd, path)

@@ -106,9 +106,7 @@ def test_damaged_data_is_refused(dataset: str, damage: Callable[[Path], object],
     assert expected in text and len(text) < 1500
 
 
-def test_a_whole_data_set_and_a_slice_in_the_benchmarks_order(
-    tmp_path: Path, complete: Callable[..., None], project: Path
-) -> None:
+def test_a_data_set_and_a_slice_in_its_order(tmp_path: Path, complete: Callable[..., None], project: Path) -> None:
     make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
     complete("cifar100", per_class=2)
     folder = project / "gift_core" / "datasets" / "catalogue"

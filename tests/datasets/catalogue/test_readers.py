@@ -142,9 +142,7 @@ def test_gzipped_mnist_files_are_read_without_unpacking(tmp_path: Path) -> None:
     assert ours("mnist", tmp_path, "test") == unpacked and len(unpacked) == 10
 
 
-def test_birds_have_the_splits_of_their_table_and_imagenet_r_has_four_fifths_for_training(
-    tree: Callable[[str], Path],
-) -> None:
+def test_birds_have_the_splits_of_their_table_and_imagenet_r_is_split_80_20(tree: Callable[[str], Path]) -> None:
     inventory = take_inventory(catalogue_row("cub", "tests"), tree("cub"))
     for number, samples in enumerate((inventory.dataset.train, inventory.dataset.test)):
         assert samples[0].name == f"images/001.Black_footed_Albatross/{number}.jpg" and len(samples) == 12

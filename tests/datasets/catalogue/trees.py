@@ -202,7 +202,6 @@ MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
 
 def _hub_copy(row: CatalogueRow, folder: Path, keys: list[str], per_class: int) -> None:
     """Writes what `gift data fetch` downloads of a data set without archives: Parquet files with names as labels."""
-    assert row.hub is not None
     data = folder / (row.hub.config or "data")
     data.mkdir(parents=True)
     for split in SPLITS:

@@ -72,9 +72,7 @@ def test_both_estimators_are_those_of_the_gradients_of_the_pairs(model: str, pro
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_batches_are_weighted_by_their_pairs_a_short_last_one_is_used_and_a_single_pair_joins_it(
-    estimator: str,
-) -> None:
+def test_batches_are_weighted_by_their_pairs_and_a_single_last_pair_joins_one(estimator: str) -> None:
     clip = tiny_clip()
     pixels, tokens = pairs_for(clip)
 

@@ -96,9 +96,7 @@ class Steps:
 
     def batch(self, task: str) -> ReplayBatch:
         """The first batch for a student that is not the teacher."""
-        replay = self.load(task, tiny_clip(seed=7))
-        assert replay is not None
-        return replay.sample(0)
+        return self.load(task, tiny_clip(seed=7)).sample(0)
 
 
 def require_features_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]) -> None:
@@ -150,10 +148,8 @@ def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout,
         )
         replay, known = steps.load("letters", tiny_clip(seed=7)), [image for task in tasks for image in images[task]]
         seen: list[int] = []
-        assert replay is not None
         for iteration in range(7 * len(tasks) // 4 + 1):  # the first epoch, and a little of the second
             batch = replay.sample(iteration)
-            assert batch.image_ids_M is not None
             rows = batch.image_ids_M.tolist()
             assert rows == indices_of(batch, known)
             require_features_of(teachers()["letters"], batch, [CAPTIONS[index % 7] for index in rows])
@@ -176,7 +172,6 @@ def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_
     batch = steps.batch("birds")
     rows = indices_of(batch, [png(900 + row) for row in range(5)])
     require_features_of(teachers()["birds"], batch, [REFERENCE[row] for row in rows])
-    assert batch.vocabulary_text_PD is not None and batch.all_image_ND is not None and batch.image_ids_M is not None
     teacher = teachers()["birds"].clip
     with torch.no_grad():
         expected = encode_tokens(teacher, tokenize(teacher, ["a cup", "a pen", "a key", "a map"]))
@@ -215,9 +210,7 @@ def test_exemplars_are_of_the_earlier_tasks_with_their_prompts_and_passed_on(wor
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
-def test_diagonals_are_of_the_teachers_and_only_for_the_consolidation(
-    world: Layout, tmp_path: Path, accumulate: bool
-) -> None:
+def test_diagonals_are_of_the_teachers_and_for_consolidation(world: Layout, tmp_path: Path, accumulate: bool) -> None:
     """EWC uses the pairs for the Fisher information only: nothing is replayed. It adds the diagonals of all steps."""
     replay = SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": accumulate}}
     steps, sums = Steps(world, tmp_path, method(replay, losses={}, consolidation=STATIC_FISHER)), {}

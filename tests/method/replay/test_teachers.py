@@ -145,9 +145,7 @@ def test_a_helper_changes_no_bit(
     assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
 
 
-def test_the_unit_of_a_lost_helper_is_computed_after_the_last_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_unit_of_a_lost_helper_is_computed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "gift_core.work.resumable.spread", lambda each, *given, **options: nullcontext(iter([*each[1:], each[0]]))
     )

@@ -81,9 +81,7 @@ def test_scaling_by_powers_of_two_changes_no_bit_of_float32(use_scaler: UseScale
 
 
 @pytest.mark.parametrize("calls", [(2,), (3,), (2, 3)], ids=["in the replay losses", "in the task loss", "in both"])
-def test_an_iteration_with_an_overflow_changes_no_weight_and_training_goes_on(
-    use_scaler: UseScaler, calls: tuple[int, ...]
-) -> None:
+def test_an_overflow_changes_no_weight_and_training_goes_on(use_scaler: UseScaler, calls: tuple[int, ...]) -> None:
     """A frozen Fisher diagonal leaves such an iteration out: tests/method/test_consolidation.py."""
     use_scaler(Scaler(*calls))
     clip, weights = tiny_clip(), []
