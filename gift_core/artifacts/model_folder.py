@@ -45,6 +45,8 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
+        if path.suffix != ".safetensors":
+            raise UserError(f"{path}: no .safetensors file. Name it in model.pretrained (docs/models.md).") from error
         raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 

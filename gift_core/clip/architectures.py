@@ -44,6 +44,8 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
     architecture = name.replace("/", "-")
     known = open_clip.list_models()
     if architecture not in known:
+        if Path(name).is_file():
+            raise UserError(f"model.name: {name}: is a file. Name its architecture here, the file in model.pretrained.")
         problem = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
         raise UserError(f"{problem} {nearest(architecture, known)}docs/models.md says what can be loaded.")
     config: dict[str, Any] = open_clip.get_model_config(architecture)

@@ -36,6 +36,7 @@ from gift_core.clip.architectures import (
     require_supported,
     tokenizer_files_of,
 )
+from gift_core.downloads import CACHED_WEIGHTS
 from gift_core.errors import ContractError, UserError, explained, no_such_path
 from gift_core.untrusted import read_json_file
 from gift_core.work.publishing import build_folder
@@ -180,7 +181,7 @@ def _weights_of_folder(folder: Path) -> Path:
     """WEIGHTS where it exists, else another file, in open_clip's order."""
     files = [path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES]
     if not files:
-        raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or fetch the folder again.")
+        raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or {CACHED_WEIGHTS[1]} from torch.save.")
     return min(
         files, key=lambda path: (not path.name.startswith("open_clip_"), WEIGHT_SUFFIXES.index(path.suffix), path.name)
     )

@@ -19,6 +19,7 @@ from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
 VALIDATION = "validation"
+VALIDATION_NOTE = "is a validation split."  # ends the note on its images
 NAMED = 5  # the number of files or classes that an error names
 _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 
@@ -179,7 +180,7 @@ def sampled_by_seed(indices: Sequence[int], count: int, *seeds: str | int) -> li
 def validation_note(name: str, splits: Iterable[str]) -> tuple[str, ...]:
     """Returns a note on the images whose split is validation, which is left out. `name` is its folder or value."""
     count = sum(split == VALIDATION for split in splits)
-    return (f"{plural(count, 'image')} left out: {name} is a validation split.",) if count else ()
+    return (f"{plural(count, 'image')} left out: {name} {VALIDATION_NOTE}",) if count else ()
 
 
 def vocabulary_captions(samples: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:

@@ -12,6 +12,7 @@ from gift_core.artifacts.model_folder import CONFIG, PATH_SUFFIXES, WEIGHTS, rea
 from gift_core.config.experiment import looks_local
 from gift_core.config.own_code import files_of, own_code, require_own_code
 from gift_core.config.replay_options import ReferenceReplayConfig
+from gift_core.datasets.dataset import VALIDATION_NOTE
 from gift_core.datasets.image_captions import captioned_images
 from gift_core.datasets.status import RawData, data_in_use, few_tested, open_raw
 from gift_core.doctor.finding import Finding, Project
@@ -118,7 +119,8 @@ def check_clip(project: Project) -> Iterator[Finding]:
     elif not path.exists():
         yield Finding("model", "fail", f"there is no {path}", RESTORE.format("model.name or model.pretrained"))
     else:
-        shapes = read_shapes(path) if path.suffix == ".safetensors" else {}  # only the header is read
+        has_header = path.suffix == ".safetensors" or project.config.model.name.startswith("local-file:")
+        shapes = read_shapes(path) if has_header else {}  # only the header is read
         size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
         yield Finding("model", "ok", f"{path}{size}")
 
@@ -286,7 +288,11 @@ def check_data(project: Project) -> Iterator[Finding]:
         yield from (Finding(subject, "warn" if suffices else "fail", fault, remedy) for fault in inventory.faults)
         if suffices and raw.row is None:
             remedy = "Change the data set if that is not intended."
-            yield from (Finding(subject, "warn", note, remedy) for note in dataset.notes)
+            for note in dataset.notes:
+                if note.endswith(VALIDATION_NOTE):
+                    yield Finding(subject, "info", note, "gift search and gift release --choose measure on it.")
+                else:
+                    yield Finding(subject, "warn", note, remedy)
             few = few_tested(dataset)
             if few:
                 yield Finding(subject, "warn", few, "Add photos, or raise test_fraction of the task.")
