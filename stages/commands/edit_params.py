@@ -212,7 +212,7 @@ def _warnings(name: str, edit: Addition, dataset: Dataset) -> list[str]:
     if not dataset.has_captions and all(title.isdigit() for title in dataset.classes.values()):
         warnings.append("The class names are numbers, which mean little to CLIP. See --class-names.")
     miniature = miniature_of(edit.config)  # the doctor and the report say it always
-    if miniature.other_tasks == (name,):
+    if miniature.warning and miniature.other_tasks == (name,):
         warnings.append(miniature.warning)
     few = few_tested(dataset)
     if few:
