@@ -115,6 +115,7 @@ class Recalls:
 
 
 def recalls(test: pd.DataFrame) -> Recalls:
+    """Returns Recall@1, @5 and @10 in percent and the mean ranks of the rows of one test, in both directions."""
     shares, means = {}, {}
     for query in (OF_CAPTION, OF_IMAGE):
         ranks = test.loc[test["query"] == query, "rank"]

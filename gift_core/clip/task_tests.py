@@ -72,4 +72,5 @@ def outcome_of(task: TaskInfo, tensors: Mapping[str, torch.Tensor]) -> TestOutco
 
 
 def test_of(clip: Clip, test_set: TestSet) -> TestOutcome:
+    """Tests a model on the test images of a task, by classification or by retrieval, as its kind says."""
     return outcome_of(test_set.task, TESTERS[test_set.task.kind](clip, test_set))

@@ -134,6 +134,7 @@ def read_image(sample: Sample) -> bytes:
 
 
 def digest_of(data: bytes) -> bytes:
+    """Returns the hash of an image file, 16 bytes, by which copies are found."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

@@ -137,6 +137,7 @@ def legible_pairs() -> tuple[tuple[str, str], ...]:
 
 
 def legible_pair(random: np.random.Generator) -> tuple[str, str]:
+    """Returns the color names (ink, ground) of a random pair of legible_pairs."""
     pairs = legible_pairs()
     return pairs[int(random.integers(len(pairs)))]
 
