@@ -96,6 +96,14 @@ def test_the_page_about_the_architecture_has_the_stages_the_import_order_and_fun
         assert callable(pkgutil.resolve_name(name if name.startswith("stages.") else package + name)), name
 
 
+def test_the_reference_of_the_site_lists_packages_and_modules_that_exist() -> None:
+    """The site itself is built by a thorough test. A package that moves is noticed here."""
+    (subjects,) = re.findall(r"^  reference:\n((?:    .*\n)+)", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    listed = {name for names in re.findall(r"\[(.*)\]", subjects) for name in re.findall(r"\w+", names)}
+    assert len(listed) > 15
+    assert listed - {module.name for module in pkgutil.iter_modules([str(ROOT / "gift_core")])} == set()
+
+
 NAMING = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "REPRODUCIBILITY.md"]
 FOLDERS = ("gift_core", "stages", "presets", "recipes", "benchmarks", "examples")
 SOURCES = (*FOLDERS, "Makefile", "dvc.yaml", "pyproject.toml")
