@@ -105,7 +105,7 @@ def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) 
 def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
     """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
 
-    UserError with examples if a name or a shape differs.
+    UserError if a name or a shape differs (misfit).
     # differs: open_clip interpolates position embeddings of another size and makes up a missing logit_bias, silently.
     """
     named = dict(convert_state_dict(model, dict(tensors)))  # Apple's MobileCLIP has names of its own
@@ -119,10 +119,31 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
         if name in state and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(state[name].shape)
     counters = {name: value for name, value in state.items() if name.endswith(_COUNTER)}
-    remedy = "Name their architecture in model.name, or fetch the weights with their configuration again. "
-    remedy += "The file should hold a whole CLIP, image and text tower."
-    with explained(f"{location}: the weights do not fit", remedy):
-        model.load_state_dict(counters | named)
+    problem = misfit(counters | named, state)
+    if problem:
+        remedy = "Name their architecture in model.name, or fetch the weights with their configuration again"
+        problem = (
+            f"the weights do not fit: {problem}. {remedy}. The file should hold a whole CLIP, image and text tower."
+        )
+        raise UserError(f"{location}: {problem}")
+    model.load_state_dict(counters | named)
+
+
+def misfit(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+    """Returns how many of the weights are missing, unknown or of another shape, with the first of each. "" for none."""
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected]
+    others = [name for name in expected if name in given and given[name].shape != expected[name].shape]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} of {len(expected)} missing (first {missing[0]})")
+    if unknown:
+        parts.append(f"{len(unknown)} not of this model (first {unknown[0]})")
+    if others:
+        first = others[0]
+        shapes = f"{[*given[first].shape]}, expected {[*expected[first].shape]}"
+        parts.append(f"{len(others)} of another shape (first {first}: {shapes})")
+    return ", ".join(parts)
 
 
 def preprocess_of(architecture: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,9 +104,10 @@ def missing_parts(folder: Path) -> list[str]:
 
 
 def check_clip(project: Project) -> Iterator[Finding]:
-    """Yields whether the CLIP is on this machine or can be downloaded, and is supported. If quick, local ones only.
+    """Yields whether the CLIP is on this machine or can be downloaded, and is supported. A local one is opened.
 
-    Also a warning if it is the miniature's, and should learn other tasks.
+    A quick check looks at local ones only, and reads no more than the header of their weights. Also a warning if it is
+    the miniature's, and should learn other tasks.
     """
     warning = miniature_of(project.config).warning
     if warning:
@@ -118,11 +118,27 @@ def check_clip(project: Project) -> Iterator[Finding]:
             yield _downloaded_clip(project)
     elif not path.exists():
         yield Finding("model", "fail", f"there is no {path}", RESTORE.format("model.name or model.pretrained"))
+    elif project.quick:
+        if path.suffix == ".safetensors" or project.config.model.name.startswith("local-file:"):
+            read_shapes(path)
+        yield Finding("model", "ok", str(path))
     else:
-        has_header = path.suffix == ".safetensors" or project.config.model.name.startswith("local-file:")
-        shapes = read_shapes(path) if has_header else {}  # only the header is read
-        size = f", {sum(map(math.prod, shapes.values())) / 1e6:.1f}M parameters" if shapes else ""
-        yield Finding("model", "ok", f"{path}{size}")
+        try:
+            weights = sum(weight.numel() for weight in _opened(project).model.parameters())
+        except UserError as error:
+            yield Finding("model", "fail", str(error))
+        else:
+            yield Finding("model", "ok", f"{path}, {weights / 1e6:.1f}M parameters")
+
+
+def _opened(project: Project) -> Clip:
+    """The local model of params.yaml, as `import_model` opens it. UserError if its parts do not fit each other."""
+    from gift_core.interop.importing import load_clip
+
+    kind, location = kind_of_model(project.config.model.name)
+    if kind:
+        return load_clip(f"{kind}:{project.root / location}", device="cpu")
+    return load_clip(location, str(project.root / str(project.config.model.pretrained)), device="cpu")
 
 
 def _local_weights(project: Project) -> Path | None:

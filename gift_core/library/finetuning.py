@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gift_core.artifacts.model_folder import ENTROPY
+from gift_core.clip.architectures import misfit
 from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
@@ -172,11 +173,11 @@ def released(model: torch.nn.Module, pretrained: Mapping[str, torch.Tensor], *, 
     require_model(model, "model")
     require_number("alpha", alpha, 0, 1, example=0.85)
     result = copy.deepcopy(model)
-    try:
-        result.load_state_dict(pretrained)
-    except RuntimeError as error:  # torch names what is missing, and other shapes
-        problem = f"{NAME}: pretrained: {error}"
-        raise UserError(f"{problem}. Pass model.state_dict() of before the first task, copied.") from None
+    problem = misfit(pretrained, result.state_dict())
+    if problem:
+        remedy = "Pass model.state_dict() of before the first task, copied"
+        raise UserError(f"{NAME}: pretrained: its weights do not fit the model: {problem}. {remedy}.")
+    result.load_state_dict(pretrained)
     result.load_state_dict(released_weights(model.state_dict(), result.state_dict(), alpha=float(alpha)))
     return result
 

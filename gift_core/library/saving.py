@@ -18,6 +18,7 @@ from gift_core.clip.architectures import (
     architecture_config,
     build_model,
     load_tokenizer,
+    misfit,
     preprocess_of,
 )
 from gift_core.clip.encoding import encode_images, encode_tokens
@@ -57,7 +58,9 @@ def save(model: torch.nn.Module, folder: str | Path, *, like: str | Path | None 
     with own_random_numbers(torch.device("cpu")):  # a new model has random weights
         config, tokenizer, files = _description(name_of(str(like)))
         built = build_model(config["model_cfg"], config["preprocess_cfg"] | get_model_preprocess_cfg(model))
-    _require_same_shapes(model, built, str(like))
+    problem = misfit(model.state_dict(), built.state_dict())
+    if problem:
+        raise UserError(f"{NAME}: like: {like}: the weights of the model do not fit it: {problem}. {REMEDY}.")
     built.load_state_dict(model.state_dict())
     built.to(model.get_parameter("logit_scale").device)
     saved = as_clip(built, tokenizer, config["model_cfg"], location=f"{NAME}: model", tokenizer_files=files)
@@ -88,15 +91,6 @@ def _description(name: str) -> tuple[dict[str, Any], Any, tuple[Path, ...]]:
         raise UserError(f"{NAME}: like: {problem}{REMEDY}: ViT-B-16-quickgelu, hf-hub:owner/model, or a folder.")
     architecture, config = architecture_config(name)
     return {"model_cfg": config, "preprocess_cfg": preprocess_of(architecture)}, load_tokenizer(architecture), ()
-
-
-def _require_same_shapes(model: torch.nn.Module, built: torch.nn.Module, like: str) -> None:
-    own, expected = ({name: [*value.shape] for name, value in each.state_dict().items()} for each in (model, built))
-    differing = sorted(name for name in {*own, *expected} if own.get(name) != expected.get(name))
-    if differing:
-        first = f"{differing[0]} is {own.get(differing[0], 'missing')}, expected {expected.get(differing[0], 'none')}"
-        problem = f"{len(differing)} weights of the model do not fit it: {first}"
-        raise UserError(f"{NAME}: like: {like}: {problem}. {REMEDY}.")
 
 
 @torch.no_grad()
