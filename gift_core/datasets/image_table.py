@@ -55,10 +55,13 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
         images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
-    for entry in images.values():
-        if not entry.is_file and entry.split != VALIDATION:
-            problem = f"{entry.position}: there is no image file {printable(entry.file[:200])}"
-            raise UserError(f"{location}: {problem}. {nearest(entry.file, files)}Correct the table, or put it there.")
+    missing = [entry for entry in images.values() if not entry.is_file and entry.split != VALIDATION]
+    if missing:
+        file = missing[0].file
+        problem = f"{missing[0].position}: there is no image file {printable(file[:200])}"
+        others = [f"{printable(entry.file[:200])} ({entry.position})" for entry in missing[1:]]
+        also = f"Also missing: {first_names(others)}. " if others else ""
+        raise UserError(f"{location}: {problem}. {nearest(file, files)}{also}Correct the table, or put it there.")
     samples = [
         sample
         for entry in sorted(images.values(), key=lambda entry: entry.split == VALIDATION)

@@ -219,6 +219,7 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     ("lines", "changes", "expected"),
     [
         (["a/0.png,wren", "a/1.pgn,heron"], {}, "line 3: there is no image file a/1.pgn. Did you mean 'a/1.png'?"),
+        (["c.png,wren", "d.png,heron"], {}, "Also missing: d.png (line 3). Correct the table"),
         (["a/0.png,wren", "../x.png,heron"], {}, "line 3 of labels.csv: ../x.png is outside birds"),
         (["a/0.png,wren", "a/1.png,heron", "./a/0.png,heron"], {}, "a/0.png is on line 2 and on line 4. Remove"),
         (["a/0.png,wren"], {"table": "lables.csv"}, "lables.csv: no such file. Beside it: labels.csv, a."),
