@@ -8,7 +8,6 @@ A page has a table between `<!-- table: NAME -->` and `<!-- end -->`. results_ta
              `RUNS -> RUNS` has the means of both. `RUNS - RUNS` has the mean difference, paired by seed, with its 95% t
              interval, or with the difference of each seed where there are two.
     columns  {heading: COLUMN KEY=VALUE ...}, or FILE.COLUMN for another file
-    spread   true: the standard deviation over the seeds stands beside the mean
 """
 
 from __future__ import annotations
@@ -61,8 +60,7 @@ def cell(table: Table, runs: str, column: str) -> str:
         return difference(first, second, quantity)
     sides = [values_of(each) for each in runs.split(" -> ")]
     means = [rounded(side.mean(), quantity, signed=quantity in DIFFERENCES) for side in sides if side.notna().any()]
-    spread = f" ± {rounded(sides[0].std(), quantity)}" if table.get("spread") and means else ""
-    return " → ".join(means) + spread
+    return " → ".join(means)
 
 
 def measured(file: str, runs: str, quantity: str) -> pd.Series:

@@ -48,9 +48,9 @@ def test_cells_have_means_arrows_and_paired_differences_with_their_interval(monk
     rows = [("a", 1, 60.0, -1.0), ("a", 2, 62.0, 2.0), ("a", 3, 64.0, 2.0), ("b", 1, 58.0, -9.0), ("b", 2, 61.0, -8.0)]
     frame = pd.DataFrame([*rows, ("b", 3, 61.0, -7.0)], columns=["method", "seed", "avg", "zero_shot_change"])
     monkeypatch.setattr(results_tables, "recorded", lambda file: frame)
-    table = {"file": "any", "spread": True}
-    assert results_tables.cell(table, "a", "avg") == "62.0 ± 2.0"
-    assert results_tables.cell({"file": "any"}, "b -> a", "zero_shot_change") == "−8.0 → +1.0"
+    table = {"file": "any"}
+    assert results_tables.cell(table, "a", "avg") == "62.0"
+    assert results_tables.cell(table, "b -> a", "zero_shot_change") == "−8.0 → +1.0"
     # The differences are 2, 1 and 3: mean 2, standard deviation 1, t(0.975, 2) = 4.303, so 2 ± 4.303 / sqrt(3).
     assert results_tables.cell(table, "a - b", "avg") == "+2.0 (−0.5 to 4.5)"
     assert results_tables.cell(table, "a seed=1 - b seed=1", "avg") == "+2.0"
