@@ -27,7 +27,7 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         settings = stage.config.evaluation.model_dump(exclude={"protocol", "probes"})
         with stage.resumable(device, {**read, **settings, "seed": stage.config.seed}) as run:
             stage.phase = "evaluating"
-            measured = evaluate_probe(model, folder, encoding_settings(stage.config, device), run)
+            measured = evaluate_probe(model, folder, encoding_settings(stage.config), run)
             metadata = {**measured.metadata, **computed_with(environment(device))}
             write_accuracy(layout.probe(task), measured.rows, metadata)
         stage.say(f"{float(measured.rows.top1.iloc[0]):.1%} of the pre-trained model on {task}")
