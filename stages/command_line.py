@@ -66,6 +66,11 @@ def note(message: str) -> None:
         typer.echo(message, err=True)
 
 
+def print_error(error: Exception) -> None:
+    """Prints an error of the library on stderr."""
+    typer.secho(f"error: {name_guides(str(error))}", fg=typer.colors.RED, err=True)
+
+
 def next_step(config: Config) -> str:
     """Returns what comes after a change of params.yaml."""
     from gift_core.config.checks import ADD_TASK
@@ -73,6 +78,14 @@ def next_step(config: Config) -> str:
     if not config.sequence:
         return f"There is no task to learn yet: {ADD_TASK}"
     return "Next: dvc repro (gift why says which stages it runs, and for what reason)"
+
+
+def print_names(abouts: Mapping[str, str]) -> None:
+    """Prints a line for each name, in bold, with what is said about it."""
+    width = max(map(len, abouts))
+    for name, about in abouts.items():
+        typer.secho(name.ljust(width), nl=False, bold=True)
+        typer.echo(f"  {about}")
 
 
 def print_files(files: Iterable[Path]) -> None:
@@ -197,7 +210,7 @@ class GiftGroup(CommandGroup):
             shown = os_errors.explain(error, doing=f"gift {ctx.invoked_subcommand}") or error
             if not isinstance(shown, GiftError):
                 raise
-            typer.secho(f"error: {name_guides(str(shown))}", fg=typer.colors.RED, err=True)
+            print_error(shown)
             raise typer.Exit(1) from None
         except KeyboardInterrupt as interruption:
             with suppress(OSError):  # the terminal may be closed

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .open_stage import open_stage
 from .options import PARAMS, ROOT, Method, Params, Root, Task
-from .stage import Stage
+from .stage import Stage, open_stage
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
     from gift_core.config.experiment import Config
     from gift_core.method.classifier import EncodingSettings
@@ -46,7 +44,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         device = set_up_device(stage.config.run.device)
         trained = layout.model(method, task)
         release_model(trained, layout.pretrained(), layout.released(method, task), stage.row.release)
-        inputs = _inputs(stage, device)
+        inputs = _inputs(stage)
         probes = {name: folder for name, (folder, _) in inputs.probes.items()}
         read = hashes_of_inputs(inputs.models, {**inputs.tasks, **probes})
         options = {**settings.model_dump(), "seed": stage.config.seed, "precision": stage.config.model.precision}
@@ -66,7 +64,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         stage.track(dict(zip(names, 100.0 * rows["top1"], strict=True)), method, task)
 
 
-def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
+def _inputs(stage: Stage) -> EvaluationInputs:
     """Returns the models and test sets of the step, and the accuracies of the step before."""
     from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, read_probe
     from gift_core.method.evaluation import EvaluationInputs, newest_model, own_model
@@ -79,17 +77,19 @@ def _inputs(stage: Stage, device: torch.device) -> EvaluationInputs:
         models={PRETRAINED: layout.pretrained(), **{name: layout.released(method, name) for name in tasks}},
         tasks={name: layout.task(name) for name in tasks},
         model_for=own_model if stage.row.keeps_every_model else newest_model,
-        settings=encoding_settings(stage.config, device),
+        settings=encoding_settings(stage.config),
         previous=read_accuracy(layout.accuracy(method, stage.step.after))[1],
         probes={name: (layout.task(name), read_probe(layout.probe(name))) for name in stage.config.evaluation.probes},
     )
 
 
-def encoding_settings(config: Config, device: torch.device) -> EncodingSettings:
+def encoding_settings(config: Config) -> EncodingSettings:
     """Returns how models are loaded and images encoded for a test."""
     from gift_core.clip.test_sets import ImageLimit
     from gift_core.method.classifier import EncodingSettings
+    from gift_core.torch_devices import set_up_device
 
+    device = set_up_device(config.run.device)
     most = config.evaluation.max_images
     limit = None if most is None else ImageLimit(most, config.seed)
     return EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit)

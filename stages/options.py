@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from gift_core.errors import lookup
 
 SHARED = "Project and output"  # the panel of options that many commands have
 
@@ -52,8 +55,15 @@ def params_of(params: Path, root: Path) -> Path:
     return root / PARAMS if params == PARAMS else params
 
 
-def require_params(params: Path) -> None:
-    """Raises UserError unless the params file exists and can be read."""
+def chosen_names(text: str | None, known: Sequence[str], option: str) -> list[str]:
+    """Returns the names in the text of an option, all that are known without one. UserError for one that is not."""
+    if not text:
+        return [*known]
+    return [lookup({name: name for name in known}, name, option) for name in text.split(",")]
+
+
+def require_project(root: Path) -> None:
+    """Raises UserError unless the folder has a params.yaml that can be read."""
     from gift_core.config.loading import read_settings
 
-    read_settings(params)
+    read_settings(root / PARAMS)

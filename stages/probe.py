@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .evaluate import encoding_settings, hashes_of_inputs
-from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, Task
+from .stage import open_stage
 
 
 def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -27,7 +27,7 @@ def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         settings = stage.config.evaluation.model_dump(exclude={"protocol", "probes"})
         with stage.resumable(device, {**read, **settings, "seed": stage.config.seed}) as run:
             stage.phase = "evaluating"
-            measured = evaluate_probe(model, folder, encoding_settings(stage.config, device), run)
+            measured = evaluate_probe(model, folder, encoding_settings(stage.config), run)
             metadata = {**measured.metadata, **computed_with(environment(device))}
             write_accuracy(layout.probe(task), measured.rows, metadata)
         stage.say(f"{float(measured.rows.top1.iloc[0]):.1%} of the pre-trained model on {task}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .open_stage import open_stage
 from .options import PARAMS, ROOT, Method, Params, Root, Task
-from .stage import Stage
+from .stage import Stage, open_stage
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

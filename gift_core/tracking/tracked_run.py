@@ -94,10 +94,9 @@ class MlflowTracker:
         self.run_id = self.client.create_run(experiment, tags=tags, run_name=run.name).info.run_id
         from mlflow.entities import Param
 
-        self._send(params=[Param(name, str(value)) for name, value in run.settings.items()])
+        self._send("params", [Param(name, str(value)) for name, value in run.settings.items()])
 
-    def _send(self, **entities: list[Any]) -> None:
-        ((kind, values),) = entities.items()
+    def _send(self, kind: str, values: list[Any]) -> None:
         for first in range(0, len(values), BATCH):
             self.client.log_batch(self.run_id, **{kind: values[first : first + BATCH]})
 
@@ -107,7 +106,7 @@ class MlflowTracker:
 
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, values in points for name, value in values.items()]
-        self._send(metrics=metrics)
+        self._send("metrics", metrics)
 
     def log_scores(self, scores: Mapping[str, float]) -> None:
         """Sets values that have no iteration, such as accuracies."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +19,7 @@ from gift_core.errors import UserError, lookup
 from gift_core.quantities import duration, plural
 
 from ..command_line import PLAIN, AsJson, hint, note, print_json, print_table, require_new
-from ..dvc.interruption import run_to_end
-from ..options import PARAMS, Params, argument, flag, option
+from ..options import PARAMS, Params, argument, chosen_names, flag, option
 from .models import store_alpha_curves
 from .show import PaperFormat
 
@@ -61,7 +58,7 @@ def compare(
 
     Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
-    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, curve_sentences, write_comparison
+    from gift_core.report.comparison.compare import PAGE, RECORD, TABLE, write_comparison
     from gift_core.report.comparison.figures import FOLDER
     from gift_core.report.comparison.paper_table import table_of_runs
     from gift_core.report.comparison.runs_by_seed import read_runs
@@ -71,29 +68,28 @@ def compare(
         raise typer.BadParameter("Name either the folders of finished runs, or --seeds 3, which makes them.")
     require_new(out, made=(TABLE, RECORD, PAGE, FOLDER))
     names = methods.split(",") if methods else None
+    folders = roots or []
     if seeds is not None:
-        roots = run_seeds(seeds, params, methods=names, against=against)
+        folders = run_seeds(seeds, params, methods=methods, against=against)
     if over_alpha:
-        store_alpha_curves(roots or [], names)
-    comparison = read_runs(roots or [], methods=names, against=against, allow_missing=allow_missing)
+        store_alpha_curves(folders, names)
+    comparison = read_runs(folders, methods=names, against=against, allow_missing=allow_missing)
     write_comparison(comparison, out)
     if comparison.published and comparison.published.withheld:
         reasons = "; ".join(comparison.published.withheld)
         note(f"note: published rows of {comparison.published.benchmark.title} are not shown: {reasons}")
+    page = (out / PAGE).resolve()
     if as_json:
         print_json(read_json_file(out / RECORD))
-        return
-    if output is not None:
+    elif output is not None:
         typer.echo(table_of_runs(comparison).text(output), nl=False)
-        note(f"The comparison: {(out / 'index.html').resolve()}")
-        return
-    print_comparison(comparison)
-    for sentence in curve_sentences(comparison):
-        typer.echo(sentence)
-    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
+        note(f"The comparison: {page}")
+    else:
+        print_comparison(comparison)
+        typer.echo(f"The comparison: {page}")
 
 
-def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against: str | None) -> list[Path]:
+def run_seeds(text: str, params: Path, *, methods: str | None, against: str | None) -> list[Path]:
     """Runs the methods of a params file with each seed, one after another. Returns the folders with the results.
 
     `text` is the number of seeds, from that of the params file on, or their list: 3, or 4,5,6. The seed of params.yaml
@@ -109,13 +105,12 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
 
     from ..dvc.fork_server import serving
     from ..dvc.own_project import write_project
-    from ..dvc.pipeline import require_free
+    from ..dvc.pipeline import repro
 
     complete = complete_text(params)
     config = parse_config(complete, params.name)
     require_task(config, params.name)
-    known = {name: name for name in config.run.methods}
-    names = [lookup(known, name, "--methods") for name in methods or known]
+    names = chosen_names(methods, config.run.methods, "--methods")
     if against is not None:
         lookup(dict.fromkeys((ZERO_SHOT, *names)), against, "--against")
     seeds = seeds_of(text, config.seed)
@@ -134,8 +129,7 @@ def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against
         for seed, root in roots.items():
             started = time.monotonic()
             note(f"seed {seed}, in {root.resolve()}")
-            require_free(root)
-            if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
+            if repro(root, *targets, environment=environment) != 0:
                 raise UserError(
                     f"gift compare: the run in {root.resolve()} failed, its message is above. Correct the cause, and "
                     "run this again: it continues from here."
@@ -153,7 +147,11 @@ def seeds_of(text: str, first: int) -> tuple[int, ...]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with."""
+    """Prints a row for each method: means with deviations over the seeds, and differences to the one compared with.
+
+    Below it what is missing, and what alpha gives and takes where that was tested.
+    """
+    from gift_core.report.comparison.compare import curve_sentences
     from gift_core.report.comparison.paper_table import table_of_runs
     from gift_core.report.labels import COLUMN_TITLES, number, signed
 
@@ -189,3 +187,5 @@ def print_comparison(comparison: Comparison) -> None:
         typer.echo(f"missing: {method} with seed {seed}")
     if len(comparison.seeds) == 1:
         hint("One seed: there is no spread, so no difference can be distinguished from noise.")
+    for sentence in curve_sentences(comparison):
+        typer.echo(sentence)

@@ -10,7 +10,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
-from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_json, print_table
+from ..command_line import PLAIN, AsJson, GiftCommand, hint, note, print_error, print_json, print_table
 from ..options import PARAMS, ROOT, Params, Root, argument, flag, params_of
 
 Names = Annotated[list[str] | None, argument("NAME", "Tasks with your own images, or data sets of the catalogue.")]
@@ -121,7 +121,7 @@ def fetch(
                 fetch_hub(raw.name, task, work, root)
         except UserError as error:  # go on with the others
             failed.append(raw.name)
-            typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+            print_error(error)
         else:
             complete.append(raw.name)
             if not as_json:

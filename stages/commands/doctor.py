@@ -15,7 +15,7 @@ from gift_core.quantities import byte_size, duration
 from gift_core.stage_facts import STAGES
 
 from ..command_line import AsJson, hint, name_guides, print_json
-from ..options import PARAMS, ROOT, Root, flag, option, require_params
+from ..options import ROOT, Root, flag, option, require_project
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
@@ -88,7 +88,7 @@ def clean(yes: bool = flag("--yes", "Remove it without asking."), as_json: AsJso
     from gift_core.work.folder import owner_of, remove_work, unfinished_works
 
     if not Layout(root).timings().parent.is_dir():
-        require_params(root / PARAMS)
+        require_project(root)
     records = list[dict[str, Any]]()
     idle, running = set[Path](), set[Path]()
     computing = (stage for stage, facts in STAGES.items() if facts.computes)

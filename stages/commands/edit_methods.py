@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from gift_core.work.publishing import write_atomically
 
-from ..command_line import AsJson, DryRun, carry_out, hint, next_step, print_json
+from ..command_line import AsJson, DryRun, carry_out, hint, next_step, print_json, print_names
 from ..options import PARAMS, ROOT, Params, Root, argument, option, params_of
 from .edit_params import STAYS
 
@@ -38,10 +36,7 @@ def methods(as_json: AsJson = False, params: Params = PARAMS) -> None:
     if as_json:
         print_json(rows)
         return
-    marked = {f"{row['method']} *" if row["runs"] else str(row["method"]): row["about"] for row in rows}
-    for name, about in marked.items():
-        typer.secho(name.ljust(max(map(len, marked))), nl=False, bold=True)
-        typer.echo(f"  {about}")
+    print_names({f"{row['method']}{' *' if row['runs'] else ''}": row["about"] for row in rows})
     hint("\n* runs (run.methods of params.yaml). `gift add-method NAME` adds another one.")
 
 
@@ -83,7 +78,6 @@ def add_method(
     for file, parts in new.items() if not dry_run else ():
         with write_atomically(params.parent / file) as temporary:
             temporary.write_text(example_of(parts), encoding="utf-8")
-    names = ", ".join(rows)
     origin = f"a copy of {copied}" if copied else "its row is in methods already"
     if copied == name:
         origin = f"a row of the catalogue{' with changes' if settings else ''}"
@@ -95,7 +89,7 @@ def add_method(
     carry_out(
         addition,
         {"methods": list(rows), "copy_of": copied, "rows": added},
-        shown=[f"{names}: {origin}", *(f"{file}: new, an example to change" for file in new)],
+        shown=[f"{', '.join(rows)}: {origin}", *(f"{file}: new, an example to change" for file in new)],
         hints=[f"params.yaml has what is new. {then}", f"To take it back: {undo}"],
         write=not dry_run,
         as_json=as_json,

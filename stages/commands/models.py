@@ -170,29 +170,27 @@ def release(
             typer.echo(f"release of {method}: {'as it was trained' if alpha is None else f'alpha {alpha:g}'}")
         note(f"To choose: gift release {method} --choose")
         return
-    with explained(stage):
-        search = _search_alphas(stage, alphas)
+    search = _search_alphas(stage, alphas)
     before, alpha = read_settings(params), search.proposed.alpha
     after = set_release(before, method, alpha)
     edit = ParamsEdit(params, before, after, parse_config(after, params.name))
     figure = _draw_alphas(stage, search)
     if not as_json:
         _show_alphas(stage, search)
-        if figure is not None:
-            typer.echo(f"The curve: {figure}")
+    shown = [] if figure is None else [f"The curve: {figure}"]
     record = {"method": method, **_alphas_record(search), "proposed": alpha}
     hints = [f"params.yaml has the release. Only evaluate and report run. {next_step(edit.config)}"]
     later = f"To write it: gift release {method} --choose --write. Then only evaluate and report run."
     if before == after:
-        hints = [later := f"params.yaml has this alpha, {alpha:g}."]
-    carry_out(edit, record, hints=hints, write=write, as_json=as_json, unwritten=later)
+        later = f"params.yaml has this alpha, {alpha:g}."
+        hints = [later]
+    carry_out(edit, record, shown=shown, hints=hints, write=write, as_json=as_json, unwritten=later)
 
 
 def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> None:
     """Tests over alpha the methods of finished runs, or these, whose tests are not stored (Layout.alpha_curve)."""
     from gift_core.config.loading import load_config
     from gift_core.report.comparison.alpha_curves import has_curve, stored_points
-    from gift_core.torch_devices import set_up_device
     from gift_core.use.alpha_tests import store_alpha_curve
     from gift_core.work.folder import work_folder
 
@@ -202,7 +200,7 @@ def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> 
         layout, config = Layout(root), load_config(root / PARAMS)
         if not config.evaluation.probes:
             raise UserError(f"{root / PARAMS}: evaluation.probes is empty: add one with gift add-task NAME --probe.")
-        settings = encoding_settings(config, set_up_device(config.run.device))
+        settings = encoding_settings(config)
         for method in methods or config.run.methods:
             if not has_curve(config, method) or stored_points(layout, config, method) is not None:
                 continue
@@ -216,15 +214,14 @@ def store_alpha_curves(roots: Sequence[Path], methods: Sequence[str] | None) -> 
 
 def _search_alphas(stage: Stage, alphas: list[float]) -> AlphaSearch:
     from gift_core.driving.searches import search_alphas
-    from gift_core.torch_devices import set_up_device
     from gift_core.work.folder import work_folder
 
     from ..evaluate import encoding_settings
 
     layout, config = stage.layout, stage.config
     work = work_folder(layout.work("release", stage.method), {})
-    with work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
-        settings = encoding_settings(config, set_up_device(config.run.device))
+    with explained(stage), work as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
+        settings = encoding_settings(config)
         return search_alphas(layout, config, stage.method, alphas, folder=Path(parts), settings=settings)
 
 

@@ -16,7 +16,7 @@ from gift_core.errors import lookup
 from gift_core.layout import guides, shipped_root
 from gift_core.quantities import plural
 
-from ..command_line import AsJson, DryRun, carry_out, hint, print_json
+from ..command_line import AsJson, DryRun, carry_out, hint, print_json, print_names
 from ..options import ROOT, Root, argument, flag, option
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
         return
     mark = f" *, {plural(changed, 'line')} changed" if changed else " *"
     heads = [f"{summary.name}{mark if summary.name == active else ''}" for summary in summaries]
-    for head, summary in zip(heads, summaries, strict=True):
-        typer.secho(head.ljust(max(map(len, heads))), nl=False, bold=True)
-        typer.echo(f"  {size_of(summary)}\n    {summary.title}")
+    abouts = [f"{size_of(summary)}\n    {summary.title}" for summary in summaries]
+    print_names(dict(zip(heads, abouts, strict=True)))
     about = "* is the active experiment (params.yaml)." if active else "params.yaml is an experiment of your own."
     about = about if origin else "params.yaml is missing, or it cannot be read."
     hint(f"\n{about} `gift use NAME` switches to another one.")
@@ -141,9 +140,11 @@ def docs(page: str | None = argument("PAGE", "A guide, such as memory.", default
     Example: gift docs your_own_task
     """
     if page is None:
+        titles = {}
         for name, file in guides().items():
             title = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-            typer.echo(f"{name:16} {title.strip('# ')}")
+            titles[name] = title.strip("# ")
+        print_names(titles)
         return
     text = lookup(guides(), Path(page).stem, "gift docs").read_text(encoding="utf-8")
     examples = shlex.quote(str(shipped_root() / "examples"))  # a wheel has them inside the package

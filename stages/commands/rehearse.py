@@ -14,7 +14,7 @@ from gift_core.layout import Layout
 from gift_core.quantities import byte_size, duration, plural
 
 from ..command_line import PLAIN, AsJson, hint, name_guides, print_json, print_table
-from ..options import PARAMS, option
+from ..options import PARAMS, chosen_names, option
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -74,18 +74,11 @@ def _experiment(preset: str | None, tasks: str | None, methods: str | None) -> t
     text = complete_text(file)
     config = parse_config(text, file.name)
     require_task(config, file.name)
-    chosen_tasks = _chosen(tasks, [step.task for step in config.sequence], "--tasks")
-    chosen_methods = _chosen(methods, config.run.methods, "--methods")
+    chosen_tasks = chosen_names(tasks, [step.task for step in config.sequence], "--tasks")
+    chosen_methods = chosen_names(methods, config.run.methods, "--methods")
     values = _part(parse_yaml(text), chosen_methods, chosen_tasks)
     whole, few = (yaml.safe_dump(params, sort_keys=False, allow_unicode=True) for params in (values, reduced(values)))
     return parse_config(whole, file.name), few
-
-
-def _chosen(names: str | None, known: Sequence[str], option: str) -> list[str]:
-    """Returns the names in the text of an option, all that are known without one. UserError for one that is not."""
-    if not names:
-        return [*known]
-    return [lookup({name: name for name in known}, name, option) for name in names.split(",")]
 
 
 def _part(values: Mapping[str, Any], methods: list[str], tasks: list[str]) -> dict[str, Any]:

@@ -46,12 +46,12 @@ def run(
     config = load_config(PARAMS)
     require_task(config, PARAMS.name)  # as the stage check, but before the workers start
     check_gpus(gpus_per_stage, config.run.device)
-    with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+    with open_pipeline(targets or []) as pipeline, ExitStack() as resources:
         names = list(pipeline.upstream) if force else pipeline.may_run()
         if not names:  # before the workers start, which takes seconds
             note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
             return
-        seconds, use_gpus = expected_seconds(pipeline, names, PARAMS), config.run.device != "cpu"
+        seconds, use_gpus = expected_seconds(pipeline, names), config.run.device != "cpu"
         pool = resources.enter_context(open_pool(address, workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus))
         if pool.is_local:
             pool.environment = resources.enter_context(serving(pool.environment))

@@ -13,7 +13,6 @@ from gift_core.layout import Layout
 from gift_core.quantities import duration, plural
 
 from ..command_line import AsJson, hint, note, print_json, print_table
-from ..dvc.interruption import run_to_end
 from ..options import MOST, PARAMS, ROOT, Root, ShippedMethod, Task, option
 from ..stage import Stage, logged_to
 
@@ -70,12 +69,11 @@ def search(
 
 def _make_inputs(stage: Stage) -> None:
     """Has DVC make what the task's training reads. UserError if it fails."""
-    from ..dvc.pipeline import require_free
+    from ..dvc.pipeline import repro
 
-    target, root = f"teach@{stage.method}-step{stage.config.position(stage.task)}", stage.layout.root
+    target = f"teach@{stage.method}-step{stage.config.position(stage.task)}"
     note(f"First, dvc repro {target} makes what they read, where it is missing.")
-    require_free(root)
-    if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
+    if repro(stage.layout.root, "--quiet", target) != 0:
         raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
 
 

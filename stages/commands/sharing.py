@@ -16,8 +16,18 @@ from gift_core.layout import Layout
 from gift_core.quantities import first_names
 from gift_core.stage_facts import facts_of
 
-from ..command_line import AsJson, GiftCommand, hint, name_guides, note, print_files, print_json, require_new
-from ..options import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_params
+from ..command_line import (
+    AsJson,
+    GiftCommand,
+    hint,
+    name_guides,
+    note,
+    print_error,
+    print_files,
+    print_json,
+    require_new,
+)
+from ..options import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_project
 
 NO, BAD_INPUT = 1, 2
 hub = typer.Typer(
@@ -37,7 +47,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
 
     from ..dvc.store import DvcStore
 
-    require_params(root / PARAMS)
+    require_project(root)
     remote = check_remote(root, read_settings(root))
     pulled = False
     missing, unshared = list[str](), list[str]()
@@ -72,7 +82,7 @@ def share(root: Root = ROOT) -> None:
 
     from ..dvc.store import DvcStore
 
-    require_params(root / PARAMS)
+    require_project(root)
     remote = check_remote(root, read_settings(root))
     if remote.mark in ("fail", "info"):
         raise UserError(f"gift share: nothing was pushed. The remote: {remote.sentence}")
@@ -174,7 +184,7 @@ def gate(
         config = load_config(root / PARAMS)
         verdict = judge(root, config, contender(config, method), limits, against=against, tolerance=tolerance)
     except GiftError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        print_error(error)
         raise typer.Exit(BAD_INPUT) from None
     if as_json:
         print_json(dataclasses.asdict(verdict))

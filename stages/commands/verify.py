@@ -74,17 +74,7 @@ def verify(
     """
     from gift_core.doctor.storage import check_remote, read_settings
 
-    from ..dvc.pipeline import require_free
-    from ..dvc.store import DvcStore
-
-    store = None
-    if (root / ".dvc").is_dir():
-        require_free(root)  # half of a new result looks broken
-        if remote and (answer := check_remote(root, read_settings(root))).mark != "ok":
-            raise UserError(f"gift verify --remote: nothing was read. The remote: {answer.sentence}")
-        store = DvcStore(root)
-    else:
-        note(f"{root}: no DVC project, so only the files of the stages are checked")
+    store = _open_store(root, reads_remote=remote)
     items = _items(params_of(params, root), root, store)
     for item in progress(items, len(items), "artifacts"):
         item.check(store)
@@ -113,6 +103,25 @@ def verify(
             unread = "" if at.mark in ("ok", "info") else f" The remote was not read: {at.sentence}"
             typer.echo(f"broken: no copy is whole.{unread} Make them again: {again}")
     raise typer.Exit(1 if broken or on_remote.get("broken_on_remote") else 0)
+
+
+def _open_store(root: Path, *, reads_remote: bool) -> DvcStore | None:
+    """Returns the outputs of the DVC project, None where the folder is none. UserError where the remote is needed and
+    does not answer."""
+    from gift_core.doctor.storage import check_remote, read_settings
+
+    from ..dvc.pipeline import require_free
+    from ..dvc.store import DvcStore
+
+    if not (root / ".dvc").is_dir():
+        note(f"{root}: no DVC project, so only the files of the stages are checked")
+        return None
+    require_free(root)  # half of a new result looks broken
+    if reads_remote:
+        answer = check_remote(root, read_settings(root))
+        if answer.mark != "ok":
+            raise UserError(f"gift verify --remote: nothing was read. The remote: {answer.sentence}")
+    return DvcStore(root)
 
 
 def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:

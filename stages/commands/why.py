@@ -48,8 +48,8 @@ def why(
     from ..dvc.time_left import DVC_SECONDS, expected_seconds
 
     config = load_config(PARAMS)
-    with open_pipeline(Path(), targets or []) as pipeline:
-        expected = expected_seconds(pipeline, pipeline.upstream, PARAMS)
+    with open_pipeline(targets or []) as pipeline:
+        expected = expected_seconds(pipeline, pipeline.upstream)
         seconds = {name: time for name, time in expected.items() if time > DVC_SECONDS}  # others are not known
         groups = stale_stages(pipeline, config, seconds)
         summary = total_time(pipeline, [name for group in groups for name in group["stages"]], seconds)

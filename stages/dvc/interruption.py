@@ -10,12 +10,10 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -23,8 +21,6 @@ from gift_core.process_variables import DVC_STAGE
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 4.0  # for the current computation and for removing partial files; then the process ends hard
-CHILD_SECONDS = 3.0  # of them, for a command that this one started
-STDERR = 2
 SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "tcsh", "csh", "zsh"}  # DVC runs a stage in $SHELL
 REASONS = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM", "SIGHUP": "stopped: the terminal was closed"}
 ORPHANED = "stopped: the `dvc repro` that started it has ended"
@@ -116,18 +112,6 @@ def postponed() -> Iterator[threading.Event]:
             signal.signal(number, handler)
     if received:
         raise Interruption(received[0], REASONS[signal.Signals(received[0]).name], "The finished stages are recorded.")
-
-
-def run_to_end(command: Sequence[str], *, folder: Path, environment: Mapping[str, str] = os.environ) -> int:
-    """Runs a command whose output goes to stderr, and returns its exit code. It ends before this process does."""
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=STDERR) as child:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(CHILD_SECONDS)
-            child.kill()
-            raise
 
 
 def _signals() -> list[signal.Signals]:

@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,8 @@ from . import private_dvc
 from .guards import value_at
 from .store import dvc_errors
 
+CHILD_SECONDS = 3.0  # for `dvc repro` to end, of the time in which an interrupted command has to (interruption.py)
+STDERR = 2
 WRITE_SHARE = 0.1  # of the time, for dvc.lock
 Verdict = Literal["unchanged", "restored", "run"]  # restored from the run cache, it still has to be recorded
 
@@ -149,7 +153,7 @@ class DvcPipeline:
         return [self._path(dep) for dep in self._stages[name].deps if not dep.exists]
 
     def timing(self, name: str) -> Path | None:
-        """Returns the file with the run time of a stage (stages/open_stage.py), None for a command that writes none.
+        """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
 
         `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
         """
@@ -234,17 +238,34 @@ class DvcPipeline:
 
 
 @contextmanager
-def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
-    """Yields the pipeline of the project in `root`, which no other DVC process can use meanwhile.
+def open_pipeline(targets: Sequence[str] = ()) -> Iterator[DvcPipeline]:
+    """Yields the pipeline of the project in the working folder, which no other DVC process can use meanwhile.
 
     UserError where another one uses it, for an unknown target, and where dvc.yaml cannot be read.
     """
     from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the run
-    require_free(root)
-    with dvc_errors(), Repo(os.fspath(root)) as repo, lock_repo(repo), repo.scm_context(quiet=True):
+    require_free(Path())
+    with dvc_errors(), Repo() as repo, lock_repo(repo), repo.scm_context(quiet=True):
         yield DvcPipeline(repo, targets)
+
+
+def repro(root: Path, *arguments: str, environment: Mapping[str, str] = os.environ) -> int:
+    """Runs `dvc repro` in the project `root`, with its output on stderr, and returns its exit code.
+
+    It ends before this process does. UserError as in require_free.
+    """
+    require_free(root)
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=STDERR) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(CHILD_SECONDS)
+            child.kill()
+            raise
 
 
 def require_free(root: Path) -> None:

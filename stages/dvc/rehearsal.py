@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +18,8 @@ from gift_core.untrusted import read_json_file
 
 from ..command_line import note
 from .fork_server import serving
-from .interruption import run_to_end
 from .own_project import write_project
-from .pipeline import DvcPipeline, open_pipeline, require_free
+from .pipeline import DvcPipeline, open_pipeline, repro, require_free
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -45,7 +43,7 @@ def rehearse(config: Config, params: str) -> Measurement:
     try:
         write_project(root, params, config, shares_cache=False)
         with _inside(root):
-            with open_pipeline(Path(), []) as pipeline:
+            with open_pipeline() as pipeline:
                 names = [name for name in pipeline.upstream if pipeline.command(name)]
             expected = rehearsal_seconds(config)
             note(
@@ -56,10 +54,9 @@ def rehearse(config: Config, params: str) -> Measurement:
             plan.write_text(json.dumps(dict.fromkeys(names, expected / len(names))), encoding="utf-8")
             started = time.monotonic()
             with serving({**os.environ, PLAN: str(plan)}) as environment:
-                command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]
-                run_to_end(command, folder=Path(), environment=environment)
+                repro(Path(), "--keep-going", environment=environment)
             seconds = time.monotonic() - started
-            with open_pipeline(Path(), []) as pipeline:
+            with open_pipeline() as pipeline:
                 stages, failures = _results(pipeline)
     finally:
         shutil.rmtree(root, ignore_errors=True)

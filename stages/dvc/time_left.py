@@ -28,7 +28,7 @@ TRUSTED_SECONDS = 60.0  # of a run, which say little about the rest
 DVC_SECONDS = 1.0  # that DVC takes for a stage, and Python to start it
 
 
-def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path) -> dict[str, float]:
+def expected_seconds(pipeline: DvcPipeline, names: Collection[str]) -> dict[str, float]:
     """Returns the time of each stage: of its last run, or else by the last rehearsal. 0 where nobody knows it."""
     known = pipeline.expected_seconds()
     measured = dict[Path, float]()
@@ -39,7 +39,8 @@ def expected_seconds(pipeline: DvcPipeline, names: Collection[str], params: Path
         from gift_core.doctor.measurement import stage_times
 
         with suppress(GiftError, ImportError, OSError, ValueError):  # the stage says what is wrong
-            measured = stage_times(Project(Path().absolute(), load_config(params), is_active=True, quick=True))
+            config = load_config(Path("params.yaml"))
+            measured = stage_times(Project(Path().absolute(), config, is_active=True, quick=True))
     files = {name: pipeline.timing(name) or Path() for name in names if pipeline.command(name)}
     return {name: DVC_SECONDS + known.get(name, measured.get(file, 0.0)) for name, file in files.items()}
 
@@ -73,7 +74,7 @@ def announce() -> None:
 
             with dvc_errors():
                 pipeline = DvcPipeline(Repo(), [])  # without DVC's lock: `dvc repro` runs
-                expected = expected_seconds(pipeline, pipeline.may_run(), Path("params.yaml"))
+                expected = expected_seconds(pipeline, pipeline.may_run())
             plan = {stage: expected.get(stage, 0.0) for stage in pipeline.upstream if pipeline.command(stage)}
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(plan), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ OWN = {"file": "my_losses.py", "weight": 20.0, "margin": 0.01}
 
 
 @pytest.fixture
-def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
+def experiment(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """The first step of gift with a loss of one's own and a release, by the stages."""
+    monkeypatch.delitem(sys.modules, "my_losses", raising=False)  # of examples/, which other tests import
     params = tiny(mini_params)
     params["run"] |= {"methods": ["gift"], "device": "cpu"}
     params["training"] |= {"replay_batch_size": SIZE}

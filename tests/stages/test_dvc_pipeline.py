@@ -14,7 +14,7 @@ from stages.check import check
 from stages.commands import why
 from stages.dvc.pipeline import open_pipeline, require_free
 from stages.dvc.time_left import describe
-from stages.open_stage import open_stage
+from stages.stage import open_stage
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_list_of_running_stages_that_ctrl_c_damaged_is_removed(
 def test_a_dependency_outside_the_project_and_an_apostrophe_in_a_command_are_understood(project: Path) -> None:
     stage = {"cmd": "echo it's", "deps": [__file__], "outs": ["first.txt"]}
     (project / "dvc.yaml").write_text(json.dumps({"stages": {"first": stage}}))
-    with open_pipeline(project, []) as pipeline:
+    with open_pipeline() as pipeline:
         assert pipeline.expected_seconds() == {} and [*pipeline.changes("first").deps] == [__file__]
 
 
