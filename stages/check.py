@@ -11,9 +11,10 @@ from gift_core.layout import CODE, Layout
 from gift_core.quantities import first_names, plural
 
 from .code_files import code_files, watch
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, params_of
-from .report import retire
-from .stage import Stage, open_stage
+from .retired import retire
+from .stage import Stage
 
 if TYPE_CHECKING:
     from gift_core.config.tasks import TaskConfig

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Method, Params, Root, Task
-from .stage import Stage, open_stage
+from .stage import Stage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Method, Params, Root, Task, option
-from .stage import Stage, explained, logged_to, open_stage
+from .stage import Stage, explained, logged_to
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gift_core.layout import WATCHED
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root
-from .stage import open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:

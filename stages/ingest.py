@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, Task
-from .stage import Stage, open_stage
+from .stage import Stage
 
 if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .evaluate import encoding_settings, hashes_of_inputs
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, Task
-from .stage import open_stage
 
 
 def probe(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, Task
-from .stage import open_stage
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import GeneratorConfig

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Method, Params, Root, Task
-from .stage import Stage, open_stage
+from .stage import Stage
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

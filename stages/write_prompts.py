@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gift_core.quantities import first_names, plural
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root, Task
-from .stage import open_stage
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root
-from .stage import open_stage
 
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:

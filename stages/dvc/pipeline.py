@@ -153,7 +153,7 @@ class DvcPipeline:
         return [self._path(dep) for dep in self._stages[name].deps if not dep.exists]
 
     def timing(self, name: str) -> Path | None:
-        """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
+        """Returns the file with the run time of a stage (stages/open_stage.py), None for a command that writes none.
 
         `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
         """

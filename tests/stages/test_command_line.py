@@ -15,9 +15,10 @@ import pytest
 
 from gift_core.layout import guides
 from stages.command_line import note
+from stages.open_stage import open_stage
 from stages.options import PARAMS
 from stages.options import ROOT as HERE
-from stages.stage import logged_to, open_stage
+from stages.stage import logged_to
 from tests.clone import Clone
 from tests.datasets.folders import flat_birds
 from tests.docs.command_line import commands

@@ -14,7 +14,7 @@ from stages.check import check
 from stages.commands import why
 from stages.dvc.pipeline import open_pipeline, require_free
 from stages.dvc.time_left import describe
-from stages.stage import open_stage
+from stages.open_stage import open_stage
 
 
 @pytest.fixture
