@@ -49,7 +49,7 @@ BUDGET = {
     "gift_core/clip": 2_000,
     "gift_core/config": 2_600,  # with the options that docs/adding_a_method.md adds
     "gift_core/datasets": 3_400,
-    "gift_core/doctor": 1_300,
+    "gift_core/doctor": 1_400,
     "gift_core/driving": 700,
     "gift_core/execution": 500,  # with what checks the machines of a cluster
     "gift_core/generators": 900,

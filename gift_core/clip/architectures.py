@@ -46,6 +46,8 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
     if architecture not in known:
         if Path(name).is_file():
             raise UserError(f"model.name: {name}: is a file. Name its architecture here, the file in model.pretrained.")
+        if Path(name).is_dir():
+            raise UserError(f"model.name: {name}: is a folder. Write local-dir:{name}, and pretrained: null.")
         problem = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
         raise UserError(f"{problem} {nearest(architecture, known)}docs/models.md says what can be loaded.")
     config: dict[str, Any] = open_clip.get_model_config(architecture)

@@ -33,6 +33,7 @@ from gift_core.quantities import first_names, plural
 from gift_core.work.overlap import in_order
 
 FEW_TESTED = 100  # test images, below which an accuracy is known to 10 points at best
+MORE_TESTED = 0.4  # of the images, where a smaller test_fraction leaves few test images
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
@@ -115,6 +116,11 @@ def few_tested(dataset: Dataset) -> str:
     if dataset.has_captions or not 0 < images < FEW_TESTED:
         return ""
     return f"Only {images} test images: chance moves their accuracy by up to {round(98 / math.sqrt(images))} points"
+
+
+def can_test_more(dataset: Dataset, test_fraction: float | None) -> bool:
+    """Returns whether a larger test_fraction of the row is a remedy: GIFT splits the images, most are for training."""
+    return dataset.by_seed and test_fraction is not None and test_fraction < MORE_TESTED
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from gift_core.config.presets import complete_text
 from gift_core.doctor.distinct_classes import check_classes
 from gift_core.doctor.finding import Finding, Mark, Project
 from gift_core.doctor.inputs import (
-    check_clip,
     check_data,
     check_generator,
+    check_model,
     check_own_code,
     check_reference,
     check_trained,
@@ -72,7 +72,7 @@ MEMORY = "Memory and disk"
 TIME = "Time"
 SHARING = "DVC and its remote"
 CHECKS: tuple[tuple[str, Callable[[Project], Iterable[Finding]]], ...] = (
-    (MODELS, check_clip), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
+    (MODELS, check_model), (MODELS, check_generator), (MODELS, check_trained), (MODELS, check_own_code),
     (DATA, check_data), (DATA, check_classes), (DATA, check_reference),
     (DEVICE, check_device), (MEMORY, check_memory), (MEMORY, check_disk), (TIME, check_time),
 )  # fmt: skip

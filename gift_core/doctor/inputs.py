@@ -13,10 +13,10 @@ from gift_core.config.own_code import files_of, own_code, require_own_code
 from gift_core.config.replay_options import ReferenceReplayConfig
 from gift_core.datasets.dataset import VALIDATION_NOTE
 from gift_core.datasets.image_captions import captioned_images
-from gift_core.datasets.status import RawData, data_in_use, few_tested, open_raw
+from gift_core.datasets.status import RawData, can_test_more, data_in_use, few_tested, open_raw
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size, plural
@@ -103,7 +103,7 @@ def missing_parts(folder: Path) -> list[str]:
     return [name for name in parts if not (folder / name).is_dir()]
 
 
-def check_clip(project: Project) -> Iterator[Finding]:
+def check_model(project: Project) -> Iterator[Finding]:
     """Yields whether the CLIP is on this machine or can be downloaded, and is supported. A local one is opened.
 
     A quick check looks at local ones only, and reads no more than the header of their weights. Also a warning if it is
@@ -123,12 +123,8 @@ def check_clip(project: Project) -> Iterator[Finding]:
             read_shapes(path)
         yield Finding("model", "ok", str(path))
     else:
-        try:
-            weights = sum(weight.numel() for weight in _opened(project).model.parameters())
-        except UserError as error:
-            yield Finding("model", "fail", str(error))
-        else:
-            yield Finding("model", "ok", f"{path}, {weights / 1e6:.1f}M parameters")
+        weights = sum(weight.numel() for weight in _opened(project).model.parameters())
+        yield Finding("model", "ok", f"{path}, {weights / 1e6:.1f}M parameters")
 
 
 def _opened(project: Project) -> Clip:
@@ -136,9 +132,10 @@ def _opened(project: Project) -> Clip:
     from gift_core.interop.importing import load_clip
 
     kind, location = kind_of_model(project.config.model.name)
+    pretrained = project.config.model.pretrained
     if kind:
-        return load_clip(f"{kind}:{project.root / location}", device="cpu")
-    return load_clip(location, str(project.root / str(project.config.model.pretrained)), device="cpu")
+        return load_clip(f"{kind}:{project.root / location}", pretrained, device="cpu")
+    return load_clip(location, str(project.root / str(pretrained)), device="cpu")
 
 
 def _local_weights(project: Project) -> Path | None:
@@ -149,6 +146,9 @@ def _local_weights(project: Project) -> Path | None:
         return project.root / location
     if kind == "local-dir":
         folder = project.root / location
+        if folder.is_file():
+            remedy = "Name its architecture in model.name, and the file in model.pretrained (docs/models.md)."
+            raise UserError(f"{no_such_path(folder, 'folder')} {remedy}")
         weights = sorted(file.name for file in folder.glob("*") if file.suffix in PATH_SUFFIXES)
         if weights and ((folder / CONFIG).is_file() or not (folder / "config.json").is_file()):
             read_model_config(folder / CONFIG)
@@ -311,7 +311,9 @@ def check_data(project: Project) -> Iterator[Finding]:
                     yield Finding(subject, "warn", note, remedy)
             few = few_tested(dataset)
             if few:
-                yield Finding(subject, "warn", few, "Add photos, or raise test_fraction of the task.")
+                fraction = getattr(config.tasks[raw.name], "test_fraction", None)
+                remedy = "Add photos, or raise test_fraction of the task." if can_test_more(dataset, fraction) else ""
+                yield Finding(subject, "warn", few, remedy or "Add photos.")
 
 
 def check_reference(project: Project) -> Iterator[Finding]:

@@ -77,6 +77,9 @@ def checked_clip(
     UserError, which begins with `name`, where it cannot be used.
     """
     require_model(model, name)
+    if not callable(tokenizer):
+        remedy = "Pass the tokenizer of the model: open_clip.get_tokenizer(<its name>)."
+        raise UserError(f"{NAME}: tokenizer: a {type(tokenizer).__name__} cannot be called. {remedy}")
     if device is not None:
         model.to(resolve_device(str(device)))
     # open_clip's factory notes the preprocessing in the model. A class of open_clip that is called directly does not.

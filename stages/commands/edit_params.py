@@ -205,7 +205,7 @@ def _class_lines(classes: Mapping[str, Mapping[str, int]], templates: Sequence[s
 
 def _warnings(name: str, edit: Addition, dataset: Dataset) -> list[str]:
     """What a person should know before the training: names that mean little, few images, the miniature's CLIP."""
-    from gift_core.datasets.status import few_tested
+    from gift_core.datasets.status import MORE_TESTED, can_test_more, few_tested
     from gift_core.mini.miniature import miniature_of
 
     warnings = []
@@ -216,7 +216,8 @@ def _warnings(name: str, edit: Addition, dataset: Dataset) -> list[str]:
         warnings.append(miniature.warning)
     few = few_tested(dataset)
     if few:
-        warnings.append(f"{few}.{' More of them: --test-fraction 0.4.' if dataset.by_seed else ''}")
+        more = can_test_more(dataset, getattr(edit.config.tasks[name], "test_fraction", None))
+        warnings.append(f"{few}.{f' More of them: --test-fraction {MORE_TESTED}.' if more else ''}")
     return warnings
 
 

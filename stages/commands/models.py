@@ -150,6 +150,7 @@ def release(
 
     Example: gift release gift --choose
     """
+    from gift_core.config.checks import require_task
     from gift_core.config.editing import set_release
     from gift_core.config.loading import load_config, parse_config, read_settings
     from gift_core.config.params_edit import ParamsEdit
@@ -170,6 +171,7 @@ def release(
             typer.echo(f"release of {method}: {'as it was trained' if alpha is None else f'alpha {alpha:g}'}")
         note(f"To choose: gift release {method} --choose")
         return
+    require_task(stage.config, params.name)
     search = _search_alphas(stage, alphas)
     before, alpha = read_settings(params), search.proposed.alpha
     after = set_release(before, method, alpha)

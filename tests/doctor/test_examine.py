@@ -9,11 +9,11 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from gift_core.doctor.examine import examine, summarize
-from gift_core.doctor.inputs import check_clip, check_data, check_generator, model_config_of
+from gift_core.doctor.examine import MODELS, examine, examine_experiment, summarize
+from gift_core.doctor.inputs import check_data, check_generator, check_model, model_config_of
 from tests.clip.tiny import tiny_clip
 from tests.clone import content
-from tests.datasets.folders import picture
+from tests.datasets.folders import folder_row, picture
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
 
@@ -74,6 +74,9 @@ def test_an_empty_folder_is_a_fail_and_images_are_counted_and_what_is_left_out_i
     assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
     assert (note.mark, note.found) == ("warn", "1 file left out: notes.txt.")
     assert (few.mark, few.found) == ("warn", "Only 3 test images: chance moves their accuracy by up to 57 points")
+    assert few.remedy == "Add photos, or raise test_fraction of the task."
+    probe = own_project(tmp_path, tasks={"my_task": folder_row("data/0_raw/my_task") | {"test_fraction": 0.99}})
+    assert [finding.remedy for finding in check_data(probe)][-1] == "Add photos."  # most images are test images already
     known = replace(counted, mark="info")  # counts as nothing
     assert summarize([counted, known, note]) == ("0 problems, 1 warning, 1 ok", f"data my_task: {note.sentence}")
 
@@ -91,35 +94,42 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    for finding in (*check_clip(project), *check_generator(project)):
+    for finding in (*check_model(project), *check_generator(project)):
         assert (finding.mark, finding.found.startswith(f"there is no {tmp_path / 'data/mini'}")) == ("fail", True)
     link_models(tmp_path)
     project = make_project(tmp_path)
-    found = [*check_clip(project), *check_generator(project)]
-    assert [*check_clip(replace(project, quick=True))] == [replace(found[0], found=found[0].found.partition(",")[0])]
+    found = [*check_model(project), *check_generator(project)]
+    assert [*check_model(replace(project, quick=True))] == [replace(found[0], found=found[0].found.partition(",")[0])]
     assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
     assert "2.1M parameters" in found[0].found and "9.6 MB of weights" in found[1].found
     (tmp_path / "a:b").symlink_to(ROOT / "data/mini/clip")
     named = make_project(tmp_path, model__name="local-dir:a:b")
-    assert [finding.mark for finding in check_clip(named)] == ["ok"] and model_config_of(named) is not None
+    assert [finding.mark for finding in check_model(named)] == ["ok"] and model_config_of(named) is not None
 
 
-def test_weights_that_import_model_would_refuse_are_a_fail(tmp_path: Path) -> None:
+def test_a_model_that_import_model_would_refuse_is_a_fail(tmp_path: Path) -> None:
     """A checkpoint has no header that could be compared: it is opened with the architecture of params.yaml."""
+    link_models(tmp_path)
     torch.save(tiny_clip().model.state_dict(), tmp_path / "own.pt")
-    (model,) = check_clip(make_project(tmp_path, model__name="RN50", model__pretrained="own.pt"))
-    assert (model.subject, model.mark) == ("model", "fail")
-    assert "own.pt, model.name RN50: the weights do not fit: " in model.found
+    for name, pretrained, message in (
+        ("RN50", "own.pt", "own.pt, model.name RN50: the weights do not fit: "),
+        ("local-dir:own.pt", None, "it is a file, expected a folder. Name its architecture in model.name, and the"),
+        (str(ROOT / "data"), "own.pt", "is a folder. Write local-dir:"),
+        ("local-dir:data/mini/clip", "own.pt", "'own.pt' has no effect"),
+    ):
+        make_project(tmp_path, model__name=name, model__pretrained=pretrained)
+        found = [finding for finding in examine_experiment(tmp_path, None, {MODELS}) if finding.mark == "fail"]
+        assert found[0].subject == "model" and message in found[0].found, name
 
 
 def test_a_model_and_a_pipeline_at_its_commit_are_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:
     project = make_project(tmp_path, "mtil_order_1")
-    (model,), (finding,) = check_clip(project), check_generator(project)
+    (model,), (finding,) = check_model(project), check_generator(project)
     assert (model.mark, finding.mark) == ("fail", "fail")
     assert model.found.startswith("timm/vit_base_patch16_clip_224.openai is not on this machine")
     assert " is not on this machine" in finding.found
     cached(offline, "timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")
-    assert [each.mark for each in check_clip(project)] == ["ok"]
+    assert [each.mark for each in check_model(project)] == ["ok"]
     for name, data in content(ROOT / "data/mini/diffusion").items():
         cached(offline, project.config.generator.pipeline, name, commit=COMMIT).write_bytes(data)
         if name == "model_index.json":  # what an interrupted download has first

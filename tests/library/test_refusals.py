@@ -86,6 +86,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"teacher": given_model(tower="resnet")},
         r"teacher: its images are prepared in another way than the model's \({'size': 32",
     ),
+    "a loader as the tokenizer": ({"tokenizer": [1]}, r"tokenizer: a list cannot be called. Pass the tokenizer"),
     "a tokenizer of another model": (
         {"tokenizer": lambda texts: TOKENIZER(texts) + 9},
         r"tokenizer: it is of another model: token 49416, but the model's vocabulary is 0 to 49407. Pass the tok",
