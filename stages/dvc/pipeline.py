@@ -254,17 +254,27 @@ def open_pipeline(targets: Sequence[str] = ()) -> Iterator[DvcPipeline]:
 def repro(root: Path, *arguments: str, environment: Mapping[str, str] = os.environ) -> int:
     """Runs `dvc repro` in the project `root`, with its output on stderr, and returns its exit code.
 
-    It ends before this process does. UserError as in require_free.
+    It ends before this process does. With --keep-going an interrupted DVC would start its next stage, so all child
+    processes are killed at once. UserError as in require_free.
     """
+    import psutil
+
     require_free(root)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
     with subprocess.Popen(command, cwd=root, env=environment, stdout=STDERR) as child:
         try:
             return child.wait()
         except KeyboardInterrupt:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(CHILD_SECONDS)
-            child.kill()
+            processes = [psutil.Process(child.pid)]
+            if "--keep-going" in arguments:
+                processes = psutil.Process().children(recursive=True)
+            else:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(CHILD_SECONDS)
+            for process in processes:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=1)
             raise
 
 
