@@ -53,8 +53,8 @@ CENTRAL = (  # of these, one of each stays in `make test`
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
     "tests/team/test_remotes.py::test_what_is_damaged_is_named_and_the_rest_is_pulled",
 )
-# Processor seconds of a test outside of that layer, so that a busy machine does not matter. The longest take 24 and 7.
-END_TO_END_BUDGET, BUDGET = 90.0, 30.0
+# Processor seconds of a test outside of that layer. The longest take 24 and 7 on a quiet machine.
+END_TO_END_BUDGET, BUDGET = 180.0, 60.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from typer.testing import Result
 
+from gift_core.artifacts.model_folder import noted_hash
 from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.clip.model import Clip, load_folder, save_clip
@@ -115,7 +116,8 @@ class TinyExperiment:
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         self.stage = Stage("test", load_config(self.params), layout, method)
         after_birds = moved(load(layout.pretrained()), seed=1)
-        save_clip(after_birds, layout.model(method, "birds"), {"method": method, "task": "birds"})
+        provenance = {"method": method, "task": "birds", "start_model": noted_hash(layout.pretrained())}
+        save_clip(after_birds, layout.model(method, "birds"), provenance)
 
     @property
     def row(self) -> MethodConfig:

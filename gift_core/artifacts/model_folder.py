@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,6 +128,13 @@ def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Returns provenance.json. ContractError if it is missing or has another content."""
     return _provenance(folder).model_dump(exclude_unset=True)
+
+
+def require_chain(folders: Sequence[Path]) -> None:
+    """UserError if a model was not trained from the one before it in `folders`: that one was made again afterwards."""
+    for start, trained in pairwise(folders):
+        if read_provenance(trained).get("start_model") != noted_hash(start):
+            raise UserError(f"{trained}: was trained from another model than the one in {start} now. Run: dvc repro")
 
 
 def record_hashes(folder: Path) -> dict[str, str]:

@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from gift_core.artifacts.model_folder import WEIGHTS, model_hash
+from gift_core.artifacts.model_folder import WEIGHTS, model_hash, require_chain
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import (
     CLASSES,
@@ -144,24 +145,49 @@ def measure(model: Path, sets: Sequence[TestSet], *, device: torch.device, preci
     return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}
 
 
+Answers = Mapping[str, np.ndarray]  # by task
+
+
+class Difference(NamedTuple):
+    """A difference of mean accuracies in points, and its standard error."""
+
+    points: float
+    error: float
+
+
 @dataclass(frozen=True)
 class Release:
-    """A release that was tested. `right`: which answers on each learned task are right, float [N], with the accuracy as
-    their mean. `probes`: the accuracy (0-1) on each probe."""
+    """A release that was tested: which answers are right on each learned task and on each probe.
+
+    Answers are float [N], with the accuracy (0-1) as their mean.
+    """
 
     alpha: float
-    right: Mapping[str, np.ndarray]
-    probes: Mapping[str, float]
+    tasks: Answers
+    probes: Answers
 
     @property
     def learned(self) -> float:
         """The mean accuracy on the learned tasks in percent."""
-        return 100 * float(np.mean([right.mean() for right in self.right.values()]))
+        return _mean_percent(self.tasks)
 
     @property
     def kept(self) -> float | None:
         """The mean accuracy on the probes in percent, None without any."""
-        return 100 * float(np.mean([*self.probes.values()])) if self.probes else None
+        return _mean_percent(self.probes) if self.probes else None
+
+
+def _mean_percent(answers: Answers) -> float:
+    return 100 * float(np.mean([right.mean() for right in answers.values()]))
+
+
+def _difference(now: Answers, before: Answers) -> Difference:
+    """Returns by how many points the mean accuracy is higher, and the standard error of that, paired by image."""
+    if not now:
+        return Difference(0.0, 0.0)
+    differences = [now[task] - right for task, right in before.items()]
+    variance = sum(of_task.var() / len(of_task) for of_task in differences)
+    return Difference(_mean_percent(now) - _mean_percent(before), 100 * math.sqrt(variance) / len(differences))
 
 
 @dataclass(frozen=True)
@@ -174,11 +200,13 @@ class AlphaSearch:
     releases: Sequence[Release]
     unseen: Mapping[str, bool]
 
-    def change(self, release: Release) -> tuple[float, float]:
-        """Returns what the learned tasks gain over alpha 1 in points, and its standard error, paired by image."""
-        differences = [release.right[task] - right for task, right in self.releases[-1].right.items()]
-        variance = sum(of_task.var() / len(of_task) for of_task in differences)
-        return release.learned - self.releases[-1].learned, 100 * math.sqrt(variance) / len(differences)
+    def learned_change(self, release: Release) -> Difference:
+        """Returns what the learned tasks gain over alpha 1."""
+        return _difference(release.tasks, self.releases[-1].tasks)
+
+    def kept_change(self, release: Release) -> Difference:
+        """Returns what the probes gain over alpha 1."""
+        return _difference(release.probes, self.releases[-1].probes)
 
     @property
     def proposed(self) -> Release:
@@ -192,8 +220,8 @@ class AlphaSearch:
             return max(learned, key=lambda release: round(release.learned + (release.kept or 0.0), 4))
         smallest = self.releases[-1]
         for release in reversed(self.releases):
-            change, error = self.change(release)
-            if change < -error - 1e-9:
+            change = self.learned_change(release)
+            if change.points < -change.error - 1e-9:
                 break
             smallest = release
         return smallest
@@ -229,6 +257,7 @@ def search_alphas(
 ) -> AlphaSearch:
     """Tests the releases of a method's last model at `alphas` and at 1. Writes the validation images into `folder`."""
     pretrained, trained = layout.pretrained(), layout.model(method, config.sequence[-1].task)
+    require_chain([pretrained, *(layout.model(method, step.task) for step in config.sequence)])
     unseen = write_validation_parts(layout, config, folder)
     for model in (trained, pretrained):
         model_hash(model)
@@ -239,9 +268,10 @@ def search_alphas(
     chosen, releases = sorted({*alphas, 1.0}), []
     for alpha in progress(chosen, len(chosen), "alphas"):
         clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
-        right = {task: right_of(test_of(clip, images)) for task, images in learned.items()}
-        of_probes = {name: test_of(clip, images).top1 for name, images in probes.items()}
-        releases.append(Release(alpha, right, of_probes))
+        answers, of_probes = (
+            {task: right_of(test_of(clip, images)) for task, images in sets.items()} for sets in (learned, probes)
+        )
+        releases.append(Release(alpha, answers, of_probes))
     return AlphaSearch(releases, unseen)
 
 

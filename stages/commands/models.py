@@ -13,6 +13,7 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import first_names
 
 from ..command_line import (
     AsJson,
@@ -250,22 +251,37 @@ def _draw_alphas(stage: Stage, search: AlphaSearch) -> Path | None:
 
 def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
     """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
+    from gift_core.datasets.status import FEW_TESTED
+
+    trained = search.releases[-1]
     rows = []
     for release in search.releases:
-        (change, error), mark = search.change(release), "* " if release is search.proposed else ""
-        difference = f"{change:+.1f} (noise {error:.1f})" if release is not search.releases[-1] else ""
-        kept = "-" if release.kept is None else f"{release.kept:.1f}"
-        rows.append((f"{mark}{release.alpha:g}", f"{release.learned:.1f}", difference, kept))
+        cells = [f"{'* ' if release is search.proposed else ''}{release.alpha:g}"]
+        for mean, change in (
+            (release.learned, search.learned_change(release)),
+            (release.kept, search.kept_change(release)),
+        ):
+            with_noise = f"{change.points:+.1f} (noise {change.error:.1f})"
+            cells += ["-" if mean is None else f"{mean:.1f}", "" if release is trained or mean is None else with_noise]
+        rows.append(cells)
     title = f"{stage.method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
-    columns = ("alpha", "learned tasks", "difference to 1", "probes")
+    columns = ("alpha", "learned tasks", "difference to 1", "probes", "difference to 1")
     print_table(columns, rows, title=title, bold=[search.releases.index(search.proposed)])
+    tested = [f"{name} {len(right):,}" for name, right in {**trained.tasks, **trained.probes}.items()]
+    typer.echo(f"Images tested: {', '.join(tested)}.")
     seen = [task for task, is_unseen in search.unseen.items() if not is_unseen]
     if seen:
         typer.echo(
             f"The images of {', '.join(seen)} are training images, which favors alpha 1: on new images a smaller alpha "
             "loses less than this. A validation split (val/) of the data set is used where there is one."
         )
-    if not search.releases[-1].probes:
+    few = [name for name, right in trained.probes.items() if len(right) < FEW_TESTED]
+    if few:
+        typer.echo(
+            f"{first_names(few)}: too few images to choose alpha by. These are the probe's training images, or its own "
+            "validation split: the test images are for the report. A lower test_fraction gives more."
+        )
+    if not trained.probes:
         typer.echo("Without evaluation.probes nothing shows what a smaller alpha gives back: gift add-task ... --probe")
     chosen = search.proposed
     for alpha, gained, given_back in search.steps(chosen) if chosen.probes else ():
@@ -279,10 +295,11 @@ def _alphas_record(search: AlphaSearch) -> dict[str, Any]:
         {
             "alpha": release.alpha,
             "learned_percent": round(release.learned, 4),
-            "difference_points": round(search.change(release)[0], 4),
-            "standard_error": round(search.change(release)[1], 4),
-            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in release.right.items()},
-            "probes": {name: round(100 * top1, 4) for name, top1 in release.probes.items()},
+            "difference_points": round(search.learned_change(release).points, 4),
+            "standard_error": round(search.learned_change(release).error, 4),
+            "by_task": {task: round(100 * float(right.mean()), 4) for task, right in release.tasks.items()},
+            "probes": {name: round(100 * float(right.mean()), 4) for name, right in release.probes.items()},
+            "probes_standard_error": round(search.kept_change(release).error, 4),
         }
         for release in search.releases
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
-from gift_core.artifacts.model_folder import WEIGHTS
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS
 from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.test_sets import TestSet
@@ -54,9 +56,15 @@ def test_choosing_alpha_tests_and_writes_one(tmp_path: Path, mini_params: dict[s
     release = load_config(params).methods[method].release
     assert release is not None and release.alpha == found["proposed"]
     assert f"alpha {found['proposed']:g}" in experiment.gift(*words).output
+    assert re.search(r"Images tested: birds \d+, digits \d+, letters \d+\.\n", said)
+    assert "\nletters: too few images to choose alpha by" in said
     folder = layout.released(method, "digits")
     release_model(layout.model(method, "digits"), layout.pretrained(), folder, release)
     assert {*load_file(folder / WEIGHTS)} == {*load_file(layout.pretrained() / WEIGHTS)}  # the adapters are merged
+    for file in (WEIGHTS, PROVENANCE):
+        shutil.copy(folder / file, layout.pretrained() / file)  # as after a new model.name
+    refused = experiment.gift(*words, "--choose", expect=1).output
+    assert "was trained from another model than the one in" in refused and "Run: dvc repro" in refused
 
 
 def test_methods_without_a_last_model_and_wrong_alphas_are_refused(mini_project: Path) -> None:

@@ -79,26 +79,29 @@ def test_the_proposal_is_the_smallest_alpha_that_loses_no_more_than_a_standard_e
     """At 0.4 it would be as good as at 1 again, but 0.5 below it lost."""
     by_alpha = {0.4: 80, 0.5: 60, 0.6: 79, 0.7: 82, 1.0: 80}
     search = AlphaSearch([Release(alpha, {"birds": right(count)}, {}) for alpha, count in by_alpha.items()], {})
-    change, error = search.change(search.releases[2])
+    change, error = search.learned_change(search.releases[2])
     assert change == pytest.approx(-1) and error == pytest.approx(100 * np.sqrt(0.01 * 0.99 / 100))
     assert search.proposed.alpha == 0.7  # -1 is more than the error of 0.995
     of_two = {alpha: {"a": right(count), "b": right(80)} for alpha, count in {0.5: 81, 1.0: 80}.items()}
     two = AlphaSearch([Release(alpha, tasks, {}) for alpha, tasks in of_two.items()], {})
-    assert two.change(two.releases[0]) == (pytest.approx(0.5), pytest.approx(0.995 / 2, abs=1e-3))
+    assert two.learned_change(two.releases[0]) == (pytest.approx(0.5), pytest.approx(0.995 / 2, abs=1e-3))
     assert two.proposed.alpha == 0.5 and two.releases[0].kept is None
 
 
 def test_with_probes_the_proposal_has_the_highest_sum_of_both_sides_and_its_neighbors_have_a_price() -> None:
-    points = {0.0: (50, 0.9), 0.4: (70, 0.85), 0.7: (80, 0.8), 1.0: (82, 0.6)}
-    releases = [Release(alpha, {"birds": right(count)}, {"letters": kept}) for alpha, (count, kept) in points.items()]
+    points = {0.0: (50, 90), 0.4: (70, 85), 0.7: (80, 80), 1.0: (82, 60)}
+    releases = [
+        Release(alpha, {"birds": right(count)}, {"letters": right(kept)}) for alpha, (count, kept) in points.items()
+    ]
     search = AlphaSearch(releases, {})
     assert search.proposed.alpha == 0.7  # 160; at 0.4 155, at 1 142
     assert search.steps(search.proposed) == [
         (0.4, pytest.approx(-10), pytest.approx(5)),
         (1.0, pytest.approx(2), pytest.approx(-20)),
     ]
+    assert search.kept_change(releases[0]) == (pytest.approx(30), pytest.approx(100 * np.sqrt(0.3 * 0.7 / 100)))
     assert search.steps(releases[-1]) == [(0.7, pytest.approx(-2), pytest.approx(20))]
-    nothing = AlphaSearch([Release(0.0, {"birds": right(90)}, {"letters": 0.9}), releases[-1]], {})
+    nothing = AlphaSearch([Release(0.0, {"birds": right(90)}, {"letters": right(90)}), releases[-1]], {})
     assert nothing.proposed.alpha == 1.0  # 0 has learned nothing
 
 
