@@ -17,7 +17,7 @@ from gift_core.config.experiment import Config
 from gift_core.errors import UserError, nearest
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
-from gift_core.untrusted import parse_yaml
+from gift_core.untrusted import leaves, parse_yaml
 
 METRICS, PARAMS = "reports/metrics.json", "params.yaml"
 KEPT, CHANGE = "probes", "zero_shot_change"
@@ -64,6 +64,10 @@ def judge(
     to check.
     """
     metrics = read_metrics(Layout(root).reports() / "metrics.json")
+    changed = changed_since(root)
+    if changed:
+        problem = f"is older than {PARAMS}, which has changed in {first_names(changed)}"
+        raise UserError(f"{METRICS}: {problem}. Run: dvc repro")
     if method not in metrics:
         raise UserError(f"{METRICS}: has no result of {method}, only of {', '.join(metrics)}. Run: dvc repro")
     row = metrics[method]
@@ -88,6 +92,21 @@ def judge(
         reasons.append(f"no metric that is more than {_points(tolerance)} worse than in {checks[-1].revision}")
     sentence = f"{'Yes' if ok else 'No'}: {method} has {' and '.join(reasons)}. {remark}"
     return Verdict(method, ok, sentence.strip(), tuple(checks))
+
+
+def changed_since(root: Path) -> list[str]:
+    """Returns the keys of params.yaml with another value than dvc.lock has for the report; nothing without a dvc.lock.
+
+    These are the keys that dvc.yaml names. What else makes a stage run again is known to `gift why` alone.
+    """
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return []
+    recorded = parse_yaml(lock.read_bytes())["stages"].get("report", {}).get("params", {}).get(PARAMS, {})
+    before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
+    values = dict(leaves(parse_yaml((root / PARAMS).read_bytes())))
+    now = {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{name}.") for name in recorded)}
+    return sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
 
 
 def _check_limit(metric: str, limit: float, row: Row, method: str) -> Check:

@@ -22,7 +22,6 @@ from ..options import PARAMS, ROOT, Root, argument, flag, option
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gift_core.config.experiment import Config
 
 Summary = Mapping[str, Any]
 COLUMNS = ("transfer", "avg", "last", "forgetting")
@@ -55,7 +54,7 @@ def show(
     from gift_core.artifacts.report_json import STAGE, Summary, ZeroShot, read_metrics
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.team.gate import since_commit
+    from gift_core.team.gate import changed_since, since_commit
 
     if times:
         _print_times(Layout(root).timings(), as_json=as_json)
@@ -79,26 +78,18 @@ def show(
     if sentence := read(ZeroShot, reports / "zero_shot.json", STAGE).sentence:  # empty: no published benchmark
         typer.echo(sentence)
     if (root / PARAMS).is_file():
-        older = _older_than(load_config(root / PARAMS), summary)
-        if older:
-            note(f"note: {older} Run: dvc repro")
+        experiment, changed = load_config(root / PARAMS).experiment, changed_since(root)
+        if experiment != summary["experiment"]:
+            note(f"note: this is the result of {summary['experiment']}, params.yaml has {experiment}. Run: dvc repro")
+        elif changed:
+            names = first_names(changed)
+            note(f"note: this result is older than params.yaml, which has changed in {names}. Run: dvc repro")
     _print_result(summary)
     for line in since_commit(root, metrics, summary["tasks"]):
         typer.echo(line)
     page = (reports / "index.html").resolve()
     print_text(f"The report: {page}", page.as_uri())
     _print_next(summary)
-
-
-def _older_than(config: Config, summary: Summary) -> str:
-    """Returns what the experiment has and the result has not, in a sentence; empty if there is nothing."""
-    if config.experiment != summary["experiment"]:
-        return f"this is the result of {summary['experiment']}, params.yaml has {config.experiment}."
-    tasks = [step.task for step in config.sequence if step.task not in summary["tasks"]]
-    methods = [method for method in config.run.methods if method not in summary["methods"]]
-    if not tasks and not methods:
-        return ""
-    return f"this result is older than params.yaml, which also has {first_names([*tasks, *methods])}."
 
 
 def _print_next(summary: Summary) -> None:

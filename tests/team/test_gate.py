@@ -55,6 +55,22 @@ def test_a_result_within_the_limits_is_a_yes_and_beyond_one_a_no_that_names_it(w
     assert (answer["method"], answer["ok"], answer["sentence"]) == ("gift", False, said.strip())
 
 
+def test_a_result_that_is_older_than_params_is_not_judged(write: Write, mini_params: dict[str, Any]) -> None:
+    write({"gift": GOOD})
+    recorded = {key: mini_params[key] for key in ("model", "tasks")}
+
+    def record() -> None:
+        Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"report": {"params": {"params.yaml": recorded}}}}))
+
+    record()
+    gate("--min-last", "80", expect=0)
+    recorded["model"] = {**recorded["model"], "name": "another"}
+    recorded["tasks"] = {"former": {"path": "data/0_raw/former"}}
+    record()
+    said = gate("--min-last", "80", expect=2).stderr
+    assert "reports/metrics.json: is older than params.yaml, which has changed in model.name, tasks.arrows." in said
+
+
 @pytest.mark.parametrize(
     ("change", "options", "expect"),
     [
