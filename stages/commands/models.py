@@ -126,6 +126,7 @@ def export(
         print_files(files)
 
 
+FEW_PROBED = 20  # images, of which one is 5 points
 ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
@@ -251,8 +252,6 @@ def _draw_alphas(stage: Stage, search: AlphaSearch) -> Path | None:
 
 def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
     """Prints a row for each alpha, the proposed one marked, and what the numbers mean."""
-    from gift_core.datasets.status import FEW_TESTED
-
     trained = search.releases[-1]
     rows = []
     for release in search.releases:
@@ -275,7 +274,7 @@ def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
             f"The images of {', '.join(seen)} are training images, which favors alpha 1: on new images a smaller alpha "
             "loses less than this. A validation split (val/) of the data set is used where there is one."
         )
-    few = [name for name, right in trained.probes.items() if len(right) < FEW_TESTED]
+    few = [name for name, right in trained.probes.items() if len(right) < FEW_PROBED]
     if few:
         typer.echo(
             f"{first_names(few)}: too few images to choose alpha by. These are the probe's training images, or its own "
