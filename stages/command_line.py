@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from gift_core.errors import GiftError, UserError
+from gift_core.errors import GiftError, UserError, nearest
 from gift_core.process_variables import QUIET
 from gift_core.progress import is_quiet
 from gift_core.quantities import byte_size
@@ -186,7 +187,23 @@ class GiftCommand(TyperCommand):
                 option = word if word in several else ""
             first = word == option
             words.append(word)
-        return super().parse_args(ctx, words)
+        try:
+            return super().parse_args(ctx, words)
+        except typer.BadParameter as error:
+            error.message = _with_value(error)
+            raise
+
+
+def _with_value(error: typer.BadParameter) -> str:
+    """Returns the message with the wrong value, and of a choice with the nearest name."""
+    message = error.message.removeprefix("Value error, ")
+    value, is_choice, known = message.partition(" is not one of ")
+    if is_choice:
+        hint = nearest(value.strip("'"), re.findall("'(.*?)'", known))
+        return f"{message} {hint}".rstrip()
+    if isinstance(error.__cause__, ValidationError):
+        return f"{error.__cause__.errors()[0]['input']} {message.removeprefix('Input ')}"
+    return message
 
 
 class CommandGroup(TyperGroup):

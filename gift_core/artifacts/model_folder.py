@@ -19,6 +19,8 @@ from gift_core.work.publishing import write_atomically
 WEIGHTS = "open_clip_model.safetensors"
 PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
 CONFIG = "open_clip_config.json"
+OWN_CONFIG = f"A CLIP with a configuration of its own is a folder with {CONFIG} and {WEIGHTS}"
+OWN_CONFIG += " or open_clip_pytorch_model.bin (a state_dict). Write model.name: local-dir:FOLDER, pretrained: null."
 PROVENANCE = "provenance.json"
 LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
@@ -47,7 +49,8 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
         if path.suffix != ".safetensors":
-            raise UserError(f"{path}: no .safetensors file. Name it in model.pretrained (docs/models.md).") from error
+            remedy = "Name its architecture in model.name, the file in model.pretrained (docs/models.md)."
+            raise UserError(f"{path}: no .safetensors file. {remedy} {OWN_CONFIG}") from error
         raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 

@@ -21,7 +21,7 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from gift_core.artifacts.model_folder import CONFIG, shape_fault
+from gift_core.artifacts.model_folder import CONFIG, OWN_CONFIG, shape_fault
 from gift_core.errors import UserError, explained, nearest, no_such_path
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
@@ -49,7 +49,8 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
         if Path(name).is_dir():
             raise UserError(f"model.name: {name}: is a folder. Write local-dir:{name}, and pretrained: null.")
         problem = f"model.name: {no_such_path(Path(name))} open_clip has no architecture of that name, either."
-        raise UserError(f"{problem} {nearest(architecture, known)}docs/models.md says what can be loaded.")
+        hint = f"{nearest(architecture, known)}docs/models.md says what can be loaded. {OWN_CONFIG}"
+        raise UserError(f"{problem} {hint}")
     config: dict[str, Any] = open_clip.get_model_config(architecture)
     require_supported(config, f"model.name {name!r}")
     return architecture, config
@@ -125,7 +126,8 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     if problem:
         remedy = "Name their architecture in model.name, or fetch the weights with their configuration again"
         problem = (
-            f"the weights do not fit: {problem}. {remedy}. The file should hold a whole CLIP, image and text tower."
+            f"the weights do not fit: {problem}. {remedy}. The file should hold a whole CLIP, image and text tower. "
+            f"{OWN_CONFIG}"
         )
         raise UserError(f"{location}: {problem}")
     model.load_state_dict(counters | named)

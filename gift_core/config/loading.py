@@ -32,6 +32,7 @@ _PATTERNS = {
     CODE_FILE: "is not a Python file of the project. Write its path from params.yaml on, such as my_losses.py.",
     COMMIT: "is not a commit. Write its 40 hexadecimal digits: a branch or a tag can change.",
 }
+_BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}  # as pydantic calls them
 _BASE = re.compile(r"^base: *(\S{1,80})", re.MULTILINE)
 
 
@@ -140,7 +141,8 @@ def _explain(error: ErrorDetails, root: type[Section]) -> tuple[str, str]:
         case "string_pattern_mismatch":
             problem = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
         case _:
-            remedy = f"Compare it with {EXAMPLE}."
+            bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
+            remedy = f"Write {bounds[0]}." if bounds else f"Compare it with {EXAMPLE}."
             if isinstance(value, str) and error["type"] in ("int_type", "float_type"):
                 remedy = "Write the number without quotes."
             elif error["type"] == "string_type" and value is not None:

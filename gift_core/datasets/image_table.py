@@ -6,14 +6,14 @@ import os
 import posixpath
 import shlex
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gift_core.artifacts.table_files import READERS, TableSchema, empty_cell, fitting_columns, read_table_file
+from gift_core.artifacts.table_files import READERS, Row, TableSchema, empty_cell, fitting_columns, read_table_file
 from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.card import card_of, names_in_card
-from gift_core.datasets.dataset import VALIDATION, Listing, validation_note
+from gift_core.datasets.dataset import NAMED, VALIDATION, Listing, validation_note
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.parquet_images import IMAGES, features_of, list_parquet, parquet_errors, split_by_name
 from gift_core.datasets.spelling import default_class_name, plain_captions, plain_name, require_split, split_of
@@ -38,21 +38,15 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
     """Returns the images of the table in the order of their first rows. An image has the captions of all its rows.
 
     The notes count the rows of a validation split, and the files of the folder that are in no row. UserError for a
-    missing table, column or image file (each with the nearest name), an empty cell, an image with two labels or in two
-    splits, and an unknown split.
+    missing table or column, each with the nearest name, and for all rows with an empty cell, an unknown split, or an
+    image that is missing, has two labels or is in two splits.
     """
     key = f"params.yaml: tasks.{name}"
     folder, location = root / config.path, f"{key}.table: {config.table}"
     files_with_images = _files_with_images(folder, config, location)
     if files_with_images:
         return list_parquet(files_with_images, config, folder=folder, location=location)
-    images: dict[str, Entry] = {}
-    for entry in _read_entries(folder, config, key):
-        first = images.get(entry.file)
-        if first and (first.split != entry.split or isinstance(config, TableTaskConfig)):
-            problem = f"{entry.file} is on {first.position} and on {entry.position}"
-            raise UserError(f"{location}: {problem}. Remove one: an image has one label and belongs to one split.")
-        images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
+    images, faults = _entries_by_file(folder, config, key)
     reader = FolderReader(folder, location, used=[str(config.table), str(getattr(config, "class_names", None))])
     files = reader.images()
     missing = [entry for entry in images.values() if not entry.is_file and entry.split != VALIDATION]
@@ -61,7 +55,11 @@ def list_table(name: str, config: Config, root: Path) -> Listing:
         problem = f"{missing[0].position}: there is no image file {printable(file[:200])}"
         others = [f"{printable(entry.file[:200])} ({entry.position})" for entry in missing[1:]]
         also = f"Also missing: {first_names(others)}. " if others else ""
-        raise UserError(f"{location}: {problem}. {nearest(file, files)}{also}Correct the table, or put it there.")
+        remedy = f"{nearest(file, files)}{also}Correct the table, or put it there."
+        faults.insert(0, f"{location}: {problem}. {remedy}")
+    if faults:
+        more = [f"... and {len(faults) - NAMED} more."] if len(faults) > NAMED else []
+        raise UserError("\n".join([*faults[:NAMED], *more]))
     samples = [
         sample
         for entry in sorted(images.values(), key=lambda entry: entry.split == VALIDATION)
@@ -145,32 +143,56 @@ def _files_with_images(folder: Path, config: Config, location: str) -> dict[str,
     return files
 
 
-def _read_entries(folder: Path, config: Config, key: str) -> Iterator[Entry]:
-    """Yields the rows of all splits. Those of a validation split may have no image and no label."""
+def _entries_by_file(folder: Path, config: Config, key: str) -> tuple[dict[str, Entry], list[str]]:
+    """Returns the first row of each file with the captions of its other rows, and what is wrong with the rows."""
     path = folder / str(config.table)
-    image, split_column = str(config.image_column), config.split_column
-    text_key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
-    text = str(getattr(config, text_key))
     if not path.is_file():
         raise UserError(f"{key}.table: {no_such_path(path, 'file')}")
-    keys = {image: f"{key}.image_column", text: f"{key}.{text_key}"}
-    if split_column is not None:
-        keys[split_column] = f"{key}.split_column"
-    schema = TableSchema(required=tuple(keys), keys=keys, may_be_empty=(image, text))
+    columns = {column: f"{key}.{named_by}" for named_by, column in _columns(config).items()}
+    may_be_empty = [column for named_by, column in _columns(config).items() if named_by != "split_column"]
+    schema = TableSchema(required=tuple(columns), keys=columns, may_be_empty=may_be_empty)
+    images: dict[str, Entry] = {}
+    faults: list[str] = []
     for row in read_table_file(path, schema, location=f"{key}.table")[1]:
-        where = f"{row.position} of {config.table}"
-        split = ""
-        if split_column is not None:
-            split = require_split(row.cells[split_column], f"{key}.split_column: {split_column}: {where}")
-        file = posixpath.normpath(row.cells[image].replace("\\", "/"))
-        for column in (image, text):
-            if not row.cells[column] and split != VALIDATION:
-                raise empty_cell(path, row, column, location=f"{key}.table")
-        if not is_inside(file) and split != VALIDATION:
-            problem = f"{where}: {file} is outside {config.path}, which is watched for changes"
-            raise UserError(f"{key}.image_column: {problem}. Name files relative to it.")
-        # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
-        spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
-        stored = next((name for name in spellings if os.path.isfile(folder / name)), None)  # noqa: PTH113  (False for a name that is too long)
-        missing = file if spellings else row.position
-        yield Entry(row.position, stored or missing, stored is not None, plain_name(row.cells[text]), split)
+        try:
+            entry = _entry(row, folder, config, key)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        first = images.get(entry.file)
+        if first and (first.split != entry.split or isinstance(config, TableTaskConfig)):
+            problem = f"{config.table}: {entry.file} is on {first.position} and on {entry.position}"
+            remedy = "Remove one: an image has one label and belongs to one split."
+            faults.append(f"{key}.table: {problem}. {remedy}")
+            continue
+        images[entry.file] = replace(first, label=f"{first.label}\n{entry.label}") if first else entry
+    return images, faults
+
+
+def _columns(config: Config) -> dict[str, str]:
+    """The columns by the key that names them: of the files, of labels or captions, and of splits if there is one."""
+    text_key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
+    keys = ("image_column", text_key, "split_column")
+    return {key: str(getattr(config, key)) for key in keys if getattr(config, key) is not None}
+
+
+def _entry(row: Row, folder: Path, config: Config, key: str) -> Entry:
+    """The row of a table. One of a validation split may have no image and no label."""
+    image, text, *_ = _columns(config).values()
+    where = f"{row.position} of {config.table}"
+    split = ""
+    if config.split_column is not None:
+        location = f"{key}.split_column: {config.split_column}: {where}"
+        split = require_split(row.cells[config.split_column], location)
+    file = posixpath.normpath(row.cells[image].replace("\\", "/"))
+    for column in (image, text):
+        if not row.cells[column] and split != VALIDATION:
+            raise empty_cell(folder / str(config.table), row, column, location=f"{key}.table")
+    if not is_inside(file) and split != VALIDATION:
+        problem = f"{where}: {file} is outside {config.path}, which is watched for changes"
+        raise UserError(f"{key}.image_column: {problem}. Name files relative to it.")
+    # as the disk spells it: macOS writes decomposed Unicode, tables mostly have the composed one
+    spellings = [file, *(unicodedata.normalize(form, file) for form in ("NFC", "NFD"))] if is_inside(file) else []
+    stored = next((name for name in spellings if os.path.isfile(folder / name)), None)  # noqa: PTH113  (False for a name that is too long)
+    missing = file if spellings else row.position
+    return Entry(row.position, stored or missing, stored is not None, plain_name(row.cells[text]), split)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
 from gift_core.config.method_options import MethodConfig
 from gift_core.method.metrics import ZERO_SHOT, columns_by_task, is_within_intervals
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
-from gift_core.report.labels import number, probability
+from gift_core.report.labels import COLUMN_TITLES, number, probability
 from gift_core.report.paired import in_all, paired_tests
 from gift_core.report.run_record import RunRecord
 
@@ -23,16 +23,36 @@ REPLAYED = {
 }
 
 
-def headline(record: RunRecord) -> tuple[str, str]:
-    """The result in two parts, with what is within the noise; the page prints the second part in a lighter color.
+class Sentence(NamedTuple):
+    """A sentence about a metric, without its end, and what it compares that is within the noise."""
 
-    With probes, they take the place of Transfer, which is measured only before a task is learned.
+    metric: str
+    text: str
+    noise: str = ""
+
+    @property
+    def whole(self) -> str:
+        """All of it, as `gift show` prints it."""
+        return f"{self.text}{self.noise}."
+
+
+def headline(record: RunRecord) -> tuple[str, str, list[str]]:
+    """The result in two sentences, the second in a lighter color, and below them what is within the noise.
+
+    With probes, the second is about them. They take the place of Transfer, which is measured only before a task is
+    learned.
     """
-    learned, unseen = _learned(record)
-    return learned, _kept(record) or unseen
+    learned, *others = [*_learned(record), *_kept(record)]
+    shown = [learned, *others[-1:]]
+    first, second = f"{learned.text}.", "".join(f" {each.text}." for each in others[-1:])
+    return (
+        first,
+        second,
+        [f"{COLUMN_TITLES[each.metric]}: {each.noise.removeprefix('; ')}." for each in shown if each.noise],
+    )
 
 
-def _learned(record: RunRecord) -> tuple[str, str]:
+def _learned(record: RunRecord) -> list[Sentence]:
     """What the best method has learned, and what it has on tasks that it has not learned yet."""
     count = len(record.tasks)
     benchmark, among = record.miniature.of_benchmark, record.config.evaluation.protocol.among
@@ -40,22 +60,25 @@ def _learned(record: RunRecord) -> tuple[str, str]:
     if record.seen is not None:
         measured = f" accuracy on {plural(record.classes_seen[-1], 'class')}"
     if not record.methods:
-        return f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{measured}{benchmark}.", ""
+        text = f"The zero-shot model has {number(record.scores[ZERO_SHOT]['last'])}%{measured}{benchmark}"
+        return [Sentence("last", text)]
     if record.seen is not None:
-        learned = _compared(record, "last", measured, and_zero_shot=True)
-        mean = f" Averaged over all steps, {_compared(record, 'avg')}."
-        return f"After {plural(count, 'step')}{benchmark}, {learned}.", mean
-    learned = _compared(record, "last", f" mean accuracy{among}", and_zero_shot=count == 1)
-    unseen = f" On tasks not trained yet, {_compared(record, 'transfer', and_zero_shot=True)}." if count > 1 else ""
-    return f"After {plural(count, 'task')}{benchmark}, {learned}.", unseen
+        start = f"After {plural(count, 'step')}{benchmark}, "
+        learned = _compared(record, "last", start, measured, and_zero_shot=True)
+        return [learned, _compared(record, "avg", "Averaged over all steps, ")]
+    start = f"After {plural(count, 'task')}{benchmark}, "
+    learned = _compared(record, "last", start, f" mean accuracy{among}", and_zero_shot=count == 1)
+    if count == 1:
+        return [learned]
+    return [learned, _compared(record, "transfer", "On tasks not trained yet, ", and_zero_shot=True)]
 
 
-def _kept(record: RunRecord) -> str:
+def _kept(record: RunRecord) -> list[Sentence]:
     """What is left of zero-shot on the tasks that no step learns. Empty without any."""
     if not (record.methods and record.probes):
-        return ""
-    where = f" On {plural(len(record.probe_images), 'task')} that no step learns"
-    return f"{where}, {_compared(record, 'probes', and_zero_shot=True)}."
+        return []
+    start = f"On {plural(len(record.probe_images), 'task')} that no step learns, "
+    return [_compared(record, "probes", start, and_zero_shot=True)]
 
 
 def name_in_text(record: RunRecord, method: str) -> str:
@@ -101,22 +124,22 @@ def ways_of(row: MethodConfig) -> list[str]:
     return [way for way, holds in ways.items() if holds]
 
 
-def _compared(record: RunRecord, metric: str, of: str = "", *, and_zero_shot: bool = False) -> str:
-    """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
+def _compared(record: RunRecord, metric: str, start: str, of: str = "", *, and_zero_shot: bool = False) -> Sentence:
+    """`<start>GIFT has 80.0% and plain fine-tuning has 60.0% (zero-shot model: 50.0%)`, and what is noise.
 
     The best method is compared with its baseline and the zero-shot model.
     """
     best = record.best_method
     baseline = record.baseline_method
     compared = []
-    text = f"{record.label(best)} has {number(record.scores[best][metric])}%{of}"
+    text = f"{start}{record.label(best)} has {number(record.scores[best][metric])}%{of}"
     if baseline is not None:
         text += f" and {name_in_text(record, baseline)} has {number(record.scores[baseline][metric])}%"
         compared.append(baseline)
     if and_zero_shot:
         text += f" (zero-shot model: {number(record.scores[ZERO_SHOT][metric])}%)"
         compared.append(ZERO_SHOT)
-    return text + "".join(_noise(record, best, other, metric) for other in compared)
+    return Sentence(metric, text, "".join(_noise(record, best, other, metric) for other in compared))
 
 
 def _noise(record: RunRecord, method: str, other: str, metric: str) -> str:
@@ -189,11 +212,11 @@ def result_sentences(record: RunRecord) -> list[str]:
     The headline alone for a single task, where nothing can be forgotten, and for a class-incremental run, which has no
     Forgetting.
     """
-    learned, unseen = _learned(record)
-    first = [learned + unseen]
+    learned = [sentence.whole for sentence in _learned(record)]
+    first = [" ".join(learned)]
     if record.methods and record.seen is None and len(record.tasks) > 1:
-        first = [_forgotten(record), learned, unseen.strip()]
-    return [*first, *filter(None, [_kept(record).strip()])]
+        first = [_forgotten(record), *learned]
+    return [*first, *(sentence.whole for sentence in _kept(record))]
 
 
 def _forgotten(record: RunRecord) -> str:

@@ -38,6 +38,11 @@ def names_of(classes: Sequence[Classes]) -> tuple[str, ...]:
     return tuple(name for group in classes for name in group.names)
 
 
+def ingested_tasks(layout: Layout) -> dict[str, Path]:
+    """Returns the task.json of each task that was ingested."""
+    return {file.parent.name: file for file in layout.task("task").parent.glob("*/task.json")}
+
+
 def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes:
     """The classes of `source`: a text file with one name per line, a task.json, or the name of an ingested task.
 
@@ -50,9 +55,8 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     if path.is_file() and path.suffix != ".json":
         classes = Classes(tuple(map(plain_name, text_lines(path, "--classes"))), DEFAULT_TEMPLATES)
     else:
-        tasks = {file.parent.name: file for file in layout.task("task").parent.glob("*/task.json")}
         missing = "--classes: neither a text file with one name per line nor an ingested task"
-        record = read(_Task, path if path.is_file() else lookup(tasks, source, missing), STAGE)
+        record = read(_Task, path if path.is_file() else lookup(ingested_tasks(layout), source, missing), STAGE)
         names = tuple(map(plain_name, record.class_names))
         classes = Classes(names, tuple(record.templates), are_captions=bool(record.captions))
     if not classes.are_captions:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.artifacts.task import index_task
+from gift_core.config.loading import load_config
 from gift_core.datasets.folder_reader import FolderReader, left_out_notes
 from gift_core.datasets.spelling import comparison_key, default_class_name, split_of
-from gift_core.errors import UserError, no_such_path, printable
+from gift_core.errors import UserError, did_you_mean, no_such_path, printable
 from gift_core.layout import Layout
 from gift_core.quantities import first_names
-from gift_core.use.class_lists import Classes, names_of, read_classes, read_templates
+from gift_core.use.class_lists import Classes, ingested_tasks, names_of, read_classes, read_templates
 from gift_core.use.predict import BATCH_SIZE, read_image
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
     if not (task / "task.json").is_file():
+        if not folder.exists():
+            known = did_you_mean(source, ingested_tasks(layout))
+            raise UserError(f"{no_such_path(folder, 'folder')} It is no ingested task, either. {known}")
         labeled = open_labeled_folder(folder, read_templates(templates))
         return replace(labeled, notes=(*labeled.notes, *_learned_images(folder, labeled, layout)))
     classes = read_classes(str(task / "task.json"), templates, layout)
@@ -58,12 +62,17 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
 
 
 def _learned_images(folder: Path, labeled: LabeledImages, layout: Layout) -> Iterator[str]:
-    """Yields which tasks were trained on some of the images: those whose raw data are this folder, without a split."""
+    """Yields which tasks were trained on some of the images: those whose raw data are this folder, without a split.
+
+    A probe is none of them: no step learns it.
+    """
     first_parts = {path.relative_to(folder).parts[0] for path in labeled.label_of}
     if "test" in map(split_of, first_parts):
         return
     for raw in sorted(layout.raw("").glob("*/")):
-        if raw.resolve() == folder.resolve():
+        if raw.resolve() != folder.resolve():
+            continue
+        if raw.name in {step.task for step in load_config(layout.root / "params.yaml").sequence}:
             remedy = f"Its test images alone: gift test MODEL {raw.name}"
             yield f"most of these images are training images of the task {raw.name}. {remedy}"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +97,8 @@ def add_task(
     if factor is None and not probe:
         factor = 1.0
     bring = next((key for key in ("link", "copy") if ctx.params[key]), None)
-    edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
+    with _named_by_options(ctx, name):
+        edit = plan_task(name, row, images, params=params_of(params, root), root=root, factor=factor, bring=bring)
     if edit.dataset is not None:
         repeated, lines = _look_at_texts(name, Project(root, edit.config), edit.dataset, check=check)
         record, shown = _look_at_images(name, edit, edit.dataset, check=check, on_bad=row["on_bad_image"])
@@ -106,6 +109,17 @@ def add_task(
     done = f"params.yaml has the new task.{download}{after} {next_step(edit.config)}"
     hints = done, f"To take it back: gift remove-task {name}"
     carry_out(edit, {"task": name, **record}, shown=shown, hints=hints, write=not dry_run, as_json=as_json)
+
+
+@contextmanager
+def _named_by_options(ctx: typer.Context, name: str) -> Iterator[None]:
+    """An error about a key of the new row and its step, which are in no file yet, names the option for it."""
+    options = {str(param.name): param.opts[0] for param in ctx.command.params} | {"path": "--images"}
+    key = re.compile(rf"^[^:\n]+: (?:tasks\.{re.escape(name)}|sequence\[\d+\])\.(\w+)(\[\d+\])?", re.MULTILINE)
+    try:
+        yield
+    except UserError as error:
+        raise UserError(key.sub(lambda found: options.get(found[1], found[0]), str(error))) from error
 
 
 def _row_of(given: dict[str, Any], row_keys: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

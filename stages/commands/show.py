@@ -65,8 +65,7 @@ def show(
         if (reports / "metrics.json").is_file():  # in a fresh clone: git has it
             remedy += f" `gift metrics {reports / 'metrics.json'}` prints the table alone."
             raise UserError(f"{reports}: there is metrics.json, but no summary.json. {remedy}")
-        if (root / PARAMS).is_file():
-            require_task(load_config(root / PARAMS), PARAMS.name)
+        require_task(load_config(root / PARAMS), PARAMS.name)
     summary = read(Summary, reports / "summary.json", STAGE).model_dump(exclude_unset=True)
     if as_json:
         print_json(summary)

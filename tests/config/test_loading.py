@@ -63,7 +63,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     # numbers outside of their bounds: that all have some, test_every_number_has_bounds says
     ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should ascend."),
     ("training.warmup_iterations", 200, "training.warmup_iterations: 200 should be less than training.iterations (200)."),
-    ("methods.gift.learning_rate", 1e-320, "methods.gift.learning_rate: should be greater than or equal to 0.000000001, it is 1e-320"),
+    ("methods.gift.learning_rate", 1e-320, "methods.gift.learning_rate: should be greater than or equal to 0.000000001, it is 1e-320. Write 1e-09 or more."),
     # texts
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' should contain {} for the class name once"),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates[0]: '{}\\nx' should contain {} for the class name once, and no other braces, in one line"),

@@ -230,3 +230,18 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
 def test_a_bad_row_is_named(lines: list[str], changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     write_table(tmp_path, lines if FOLD in lines else ["image,label", *lines])
     assert expected in refusal(tmp_path, "table", **changes)
+
+
+def test_faults_of_different_kinds_in_a_table_are_told_together(tmp_path: Path) -> None:
+    rows = [FOLD, "b.png,wren,train", "a/0.png,,train", "a/1.png,heron,trian", "a/2.png,wren,test", "a/2.png,wren,test"]
+    write_table(tmp_path, rows)
+    lines = refusal(tmp_path, "table", split_column="fold").splitlines()
+    kinds = (
+        "no image file b.png",
+        "line 3, column label: is empty",
+        "unknown split 'trian'",
+        "on line 5 and on line 6",
+    )
+    assert [kind in line for kind, line in zip(kinds, lines, strict=True)] == [True] * 4
+    write_table(tmp_path, [*rows, *rows[-1:] * 9])
+    assert refusal(tmp_path, "table", split_column="fold").endswith("\n... and 8 more.")

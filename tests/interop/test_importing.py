@@ -147,7 +147,11 @@ def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Pat
     state = PLAIN.state_dict()
     image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
     for name, weights, message in (
-        ("TinyDeep", state, r"fit: \d+ of \d+ missing \(first visual.transformer.*\. Name their architecture"),
+        (
+            "TinyDeep",
+            state,
+            r"fit: \d+ of \d+ missing \(first visual.transformer.*\. Name their architecture.* local-dir:FOLDER",
+        ),
         ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
     ):
         with pytest.raises(UserError, match=message):
@@ -184,6 +188,8 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_known(monkeypatch: pytest
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
     for name, pretrained, message in (
         ("ViT-B-61", "openai", r"no architecture of that name, either\. Did you mean 'ViT-B-16'"),
+        ("MyViT", "my.pt", r"of its own is a folder with open_clip_config.json .* model.name: local-dir:FOLDER, pret"),
+        (f"local-file:{tmp_path / 'my.pt'}", None, r"no .safetensors file\..* model.name: local-dir:FOLDER, pret"),
         ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
         ("hf-hub:owner/model", "openai", r"model.pretrained: 'openai' has no effect, because .* its own weights"),
         (f"local-file:{tmp_path / 'bare.safetensors'}", None, "its metadata has no configuration .* Give its arch"),

@@ -89,3 +89,6 @@ def test_accuracies_on_probes_are_compared_by_the_interval_of_their_difference(t
     kept = highlight.result_sentences(record)[-1]
     assert kept.endswith("within the noise of 400 test images (unpaired 95% interval, for this seed alone).")
     assert "between GIFT and the zero-shot model" in kept and "between GIFT and plain" not in kept
+    first, second, (below,) = highlight.headline(record)
+    assert first.endswith("60.0%.") and second.endswith("(zero-shot model: 75.0%).")  # the noise is not in big type
+    assert below == f"Zero-shot kept: {kept.partition('; ')[2]}"

@@ -189,11 +189,17 @@ def test_check_decodes_every_image_before_anything_is_written() -> None:
     ("words", "expected"),
     [
         ("task letters", "already exists (path: data/mini). Choose another name, or gift remove-task letters."),
-        ("task birds --test-fraction nan", "tasks.birds.test_fraction: should be a finite number, it is nan."),
-        ("task birds --learning-rate-factor nan", "learning_rate_factor: should be a finite number, it is nan."),
-        ("task birds --class-names params.yaml", "class_names: '../../../params.yaml' is outside the task's path"),
+        ("task birds --test-fraction nan", "error: --test-fraction: should be a finite number, it is nan."),
+        (
+            "task birds --learning-rate-factor nan",
+            "error: --learning-rate-factor: should be a finite number, it is nan.",
+        ),
+        (
+            "task birds --class-names params.yaml",
+            "error: --class-names: '../../../params.yaml' is outside the task's path",
+        ),
         ("task birds --table labels.csv", "data/0_raw/birds/labels.csv: no such file. Beside it: "),
-        ("task birds --label-column x", "tasks.birds.label_column: unknown key."),
+        ("task birds --label-column x", "error: --label-column: unknown key."),
         ("task birds --images data/0_raw", "contains the project or all its data sets, so the data set would contain"),
         ("task birds --images data/0_raw/birds/wren", "wren/ has no sub-folders. Put images into"),
         ("task birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),

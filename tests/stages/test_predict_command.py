@@ -156,7 +156,9 @@ def test_a_model_whose_features_overflow_is_refused(words: str, large: tuple[str
     ("words", "message"),
     [
         ("predict no_model pictures --classes birds --format json", "'json' is not one of 'table', 'csv'"),
+        ("predict no_model pictures --format cvs", "'cvs' is not one of 'table', 'csv'. Did you mean 'csv'?"),
         ("test no_model photos --classes cars.txt", "the images are of 'tit', 'wren', and the classes are van, bus"),
+        ("test no_model brids", "It is no ingested task, either. Did you mean 'birds'? Known: birds."),
         ("test no_model photos --learned", "the classes that it has learned are unknown"),
         ("test no_model photos --learned --classes birds", "give only one of --learned and --classes"),
     ],

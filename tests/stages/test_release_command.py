@@ -73,6 +73,6 @@ def test_methods_without_a_last_model_and_wrong_alphas_are_refused(mini_project:
 
     for method, what in {"zero_shot": "it learns nothing", "individual": "each task has a model of its own"}.items():
         assert f"methods.{method}: {what}, so there is no alpha to choose" in said(method)
-    assert "should be less than or equal to 1" in said("gift", "--alphas", "0.5", "1.5")
+    assert "1.5 should be less than or equal to 1" in said("gift", "--alphas", "0.5", "1.5")
     assert "release of gift: as it was trained" in said("gift")
     assert "dvc repro" in said("gift", "--choose")

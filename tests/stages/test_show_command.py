@@ -132,3 +132,6 @@ def test_a_missing_summary_and_one_of_another_run_are_named_with_the_remedy(tmp_
     assert "summary.json and metrics.json are of different runs" in said()
     (reports / "summary.json").unlink()
     assert "metrics.json, but no summary.json. Get the summary with `dvc checkout` or `dvc pull`" in said()
+    for file in (reports / "metrics.json", tmp_path / "params.yaml"):
+        file.unlink()
+    assert "params.yaml: no such file. Run in a project's root, or make a project: gift init DIR" in said()

@@ -16,11 +16,12 @@ from scipy.stats import binomtest
 from gift_core.artifacts.contract import sha256_of
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.method.metrics import Score
 from gift_core.use.class_lists import Classes, learned_classes, names_of, read_classes
-from gift_core.use.labeled_images import open_labeled_folder, score
+from gift_core.use.labeled_images import open_labeled_folder, open_labeled_images, score
 from gift_core.use.predict import classify_images, find_images
 from tests.clip.tiny import picture, tiny_clip
 
@@ -208,6 +209,16 @@ def test_only_the_test_split_of_a_folder_with_splits_is_taken_and_a_class_may_ha
     found = open_labeled_folder(touch(tmp_path / "two", *names), TEMPLATES)
     assert [path.name for path in found.label_of] == ["Test.png", "Test.png"]
     assert found.classes.names == ("fox", "wren")
+
+
+def test_a_folder_that_a_step_learns_has_training_images_and_one_of_a_probe_is_as_new(mini_project: Path) -> None:
+    photos = touch(mini_project / "photos", "fox/1.png", "wren/2.png")
+    for task in ("arrows", "games"):
+        (mini_project / "data/0_raw").mkdir(parents=True, exist_ok=True)
+        (mini_project / "data/0_raw" / task).symlink_to(photos)
+    assert load_config(mini_project / "params.yaml").evaluation.probes == ("cyrillic", "games")
+    (note,) = open_labeled_images(str(photos), None, Layout(mini_project)).notes
+    assert note.startswith("most of these images are training images of the task arrows.")
 
 
 def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:
