@@ -59,7 +59,8 @@ class Stage:
         """Owns the folder of the stage's unfinished work. `inputs` decide the result (gift_core.work.resumable)."""
         from gift_core.work.resumable import resumable_runner
 
-        base, inputs = self.layout.work(self.stage, self.name), {**inputs, "precision": self.config.model.precision}
+        base = self.layout.work(self.stage, self.name)
+        inputs = {**inputs, "precision": self.config.model.precision}
         return resumable_runner(base, self.stage, device, inputs)
 
     def track(self, scores: Mapping[str, float | None], method: str, task: str) -> bool:

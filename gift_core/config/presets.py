@@ -205,7 +205,8 @@ def _with_catalogue(text: str, preset: Path) -> str:
     named = {name: row for name, row in rows.items() if row.value.value == FROM_CATALOGUE}
     if not named:
         return text
-    model, iterations = document.find("model", "name").value, int(document.find("training", "iterations").value)
+    model = document.find("model", "name").value
+    iterations = int(document.find("training", "iterations").value)
     known = read_catalogue(preset.parent, model=model, iterations=iterations)
     edits = []
     for name, row in named.items():

@@ -159,7 +159,8 @@ def _s3_client(remote: Mapping[str, str]) -> tuple[Any, str]:
     verify = remote.get("ssl_verify", "")  # a truth value, or the path of a certificate
     if "credentialpath" in remote:
         session.set_config_variable("credentials_file", remote["credentialpath"])
-    signing, limits = UNSIGNED if is_public else None, {"connect_timeout": S3_SECONDS, "read_timeout": S3_SECONDS}
+    signing = UNSIGNED if is_public else None
+    limits = {"connect_timeout": S3_SECONDS, "read_timeout": S3_SECONDS}
     client = session.create_client(
         "s3",
         endpoint_url=remote.get("endpointurl"),

@@ -240,7 +240,8 @@ class TextToImage:
         """
         import torch
 
-        generators, arguments = [torch.Generator("cpu").manual_seed(seed) for seed in seeds], dict(self.arguments)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        arguments = dict(self.arguments)
         if self.negative_prompt is not None:
             arguments["negative_prompt"] = [self.negative_prompt] * len(prompts)
         try:

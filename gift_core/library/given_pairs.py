@@ -203,9 +203,11 @@ class PairLoader:
                 raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
         rows_ML = self._token_rows(prompts, len(images_MCHW))
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)  # equal token rows are one prompt
-        tokens_ML, ids_M = trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
+        tokens_ML = trim_rows(self._clip.model, rows_ML).to(self._clip.device)
+        ids_M = ids_M.to(self._clip.device)
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
-        image_MD, text_MD = encode_images(self._teacher, images_MCHW), encode_tokens(self._teacher, tokens_ML)
+        image_MD = encode_images(self._teacher, images_MCHW)
+        text_MD = encode_tokens(self._teacher, tokens_ML)
         return ReplayBatch(images_MCHW, tokens_ML, ids_M, image_MD, text_MD)
 
     def _token_rows(self, prompts: Any, count: int) -> torch.Tensor:

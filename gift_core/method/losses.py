@@ -271,7 +271,8 @@ def value_fault(value: Any) -> str | None:
     """Returns why the value of a loss is not one number, and what to do. None: it is one."""
     if isinstance(value, torch.Tensor) and value.ndim == 0:
         return None
-    shown, remedy = f"a {type(value).__name__}", "Return a tensor with its gradient, without .item() or float()"
+    shown = f"a {type(value).__name__}"
+    remedy = "Return a tensor with its gradient, without .item() or float()"
     if value is None:
         shown, remedy = "nothing", "Add a `return`"
     elif isinstance(value, torch.Tensor):

@@ -37,7 +37,8 @@ def prediction_pictures(record: RunRecord) -> Iterator[Section]:
     """
     if not record.methods:
         return
-    methods, path = [name for name, style in record.styles.items() if style != QUIET], record.layout.predictions
+    methods = [name for name, style in record.styles.items() if style != QUIET]
+    path = record.layout.predictions
     here = [method for method in methods if all(path(method, task).is_file() for task in record.tasks)]
     missing = [method for method in methods if method not in here]
     baseline, best = record.baseline_method, record.best_method

@@ -30,7 +30,8 @@ def store_alpha_curve(layout: Layout, config: Config, method: str, *, folder: Pa
     trained, points = layout.model(method, config.sequence[-1].task), []
     alphas = [alpha for alpha in ALPHAS if alpha != own_alpha(config, method)]
     for alpha in progress(alphas, len(alphas), f"alphas of {method}"):
-        model, release = folder / f"{method}-{alpha:g}", InterpolateConfig(kind="interpolate", alpha=alpha)
+        model = folder / f"{method}-{alpha:g}"
+        release = InterpolateConfig(kind="interpolate", alpha=alpha)
         release_model(trained, layout.pretrained(), model, release)
         points.append((alpha, *_learned_and_kept(model, layout, config, settings)))
     stored = StoredCurve(tested=tested_with(layout, config, method), points=points)

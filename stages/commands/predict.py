@@ -180,7 +180,8 @@ def test(
 
 
 def _print_result(model: str, images: str, result: TestResult, among: int, *, as_json: bool) -> None:
-    total, by_class = result.total, sorted(result.by_class.items(), key=lambda of_class: of_class[1].percent)
+    total = result.total
+    by_class = sorted(result.by_class.items(), key=lambda of_class: of_class[1].percent)
     if as_json:
         confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
         classes = {name: _numbers(score) for name, score in result.by_class.items()}

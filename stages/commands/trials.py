@@ -108,7 +108,8 @@ def run_trials(stage: Stage, rates: Sequence[float]) -> RateSearch:
         trials = list[Trial]()
         failed = dict[float, str]()
         for rate in progress(rates, len(rates), "rates"):
-            finished, snapshot = work / f"rate-{rate!r}.safetensors", work / f"rate-{rate!r}.training.safetensors"
+            finished = work / f"rate-{rate!r}.safetensors"
+            snapshot = work / f"rate-{rate!r}.training.safetensors"
             model = work / "model"
             try:
                 state = read_state(finished)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 NEW = "it is new: dvc.lock does not have its outputs"
 NEW_STEP = "sequence changed, and dvc.lock does not have its outputs"
-MISSING, CHANGED = "its outputs are not here; dvc.lock records them", "its outputs are not those that it wrote"
+MISSING = "its outputs are not here; dvc.lock records them"
+CHANGED = "its outputs are not those that it wrote"
 SHOWN_NAMES = 6
 
 

@@ -150,7 +150,8 @@ def _scores(root: Path, config: Config, models: dict[str | None, Path]) -> RunSc
     layout, tasks = Layout(root), tuple(step.task for step in config.sequence)
     names = [name for name in config.run.methods if all(layout.accuracy(name, task).is_file() for task in tasks)]
     if not names:
-        folder, remedy = layout.accuracy("method", "task").parent.parent, f"Run `dvc repro` in {root} first."
+        folder = layout.accuracy("method", "task").parent.parent
+        remedy = f"Run `dvc repro` in {root} first."
         raise UserError(f"{COMMAND}: {folder} has no finished method of run.methods. {remedy}")
     accuracy, metadata = read_accuracies(layout, config, tuple(names))
     models.setdefault(metadata[names[0]][tasks[-1]].get(PRETRAINED), root)
