@@ -66,7 +66,7 @@ BUDGET = {
     "gift_core/work": 1_000,
     "recipes": 900,  # the commands of make setup are a function, which a test calls
     "stages": 6_500,
-    "tests": 22_900,  # with what docs/adding_a_method.md adds
+    "tests": 23_000,  # with what docs/adding_a_method.md adds
 }
 
 
