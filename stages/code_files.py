@@ -130,6 +130,12 @@ def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> d
     return digests
 
 
+def checked_files(root: Path) -> list[str]:
+    """Returns the files and folders in WATCHED that settings named when `check` ran last, sorted."""
+    contents = map(_read, (root / CODE).rglob("*.json"))
+    return sorted({name for content in contents for name in content.get("files", {})})
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The content of a JSON file, {} where there is none or it is damaged."""
     with suppress(OSError, ValueError):

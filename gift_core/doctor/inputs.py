@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CONTEXT = 77  # tokens of a text, where the configuration names no other number
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 INDEX = "model_index.json"
-RESTORE = "Correct {}, or restore it (git checkout, dvc pull)."
+RESTORE = "Correct {}, put it there, or pull it if others have shared it: gift get."
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
