@@ -149,6 +149,13 @@ def _without_dots(path: Path) -> Path:
     return Path(os.path.normpath(path))
 
 
+def watched_path(name: str, root: Path) -> str:
+    """Returns the path below `root` of a file or folder in WATCHED that a setting names; empty for another name."""
+    location = name.removeprefix("local-dir:").removeprefix("local-file:")
+    path = os.path.relpath(root / location, root)
+    return path if any(Path(path).is_relative_to(folder) for folder in WATCHED) else ""
+
+
 def shipped_root() -> Path:
     """Returns the folder that has FILES: inside the package if it was installed from a wheel, else the repository."""
     package = Path(__file__).resolve().parent

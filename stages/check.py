@@ -36,10 +36,13 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.config.own_code import require_own_code
         from gift_core.tracking.tracked_run import require_tracker
 
+        from .dvc.guards import require_named_files
+
         require_task(stage.config, params.name)
         require_tracker()
         require_reference(stage)
         require_own_code(stage.config, root)
+        require_named_files(stage)
         if watched := watch(stage.config, root):
             stage.say(f"dvc.yaml: this stage depends on {first_names(watched)} now, so that an edit counts")
         retire(stage, params)

@@ -17,7 +17,7 @@ from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.code.own_files import own_files
 from gift_core.code.versions import digest_of, hash_of_module, is_module, running_code
 from gift_core.config.own_code import files_of
-from gift_core.layout import CODE, WATCHED, Layout
+from gift_core.layout import CODE, Layout, watched_path
 from gift_core.stage_facts import facts_of
 from gift_core.untrusted import read_json_file
 from gift_core.work.publishing import write_atomically
@@ -119,11 +119,8 @@ def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> d
     notes = _read(noted)
     before = dict(notes)
     for name in names:
-        location = name.removeprefix("local-dir:").removeprefix("local-file:")
-        path = os.path.relpath(root / location, root)
-        if not any(Path(path).is_relative_to(folder) for folder in WATCHED):
-            continue
-        if (root / path).exists():
+        path = watched_path(name, root)
+        if path and (root / path).exists():
             digests[path] = _digest(root / path, notes)
         elif path in former:
             digests[path] = former[path]
@@ -131,6 +128,12 @@ def digests_of(names: Iterable[str], root: Path, former: Mapping[str, str]) -> d
         with suppress(OSError):  # the project may be read-only
             write_json(noted, notes)
     return digests
+
+
+def checked_files(root: Path) -> list[str]:
+    """Returns the files and folders in WATCHED that settings named when `check` ran last, sorted."""
+    contents = map(_read, (root / CODE).rglob("*.json"))
+    return sorted({name for content in contents for name in content.get("files", {})})
 
 
 def _read(path: Path) -> dict[str, Any]:

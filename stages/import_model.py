@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.layout import WATCHED
+from gift_core.layout import watched_path
 
 from .open_stage import open_stage
 from .options import PARAMS, ROOT, Params, Root
@@ -39,7 +39,6 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         for property, value in clip.origin.items():
             stage.say(f"{property.replace('_', ' ')}: {value}")
         location = model.pretrained or model.name.partition(":")[2]
-        path = Path(location).absolute()
-        if path.exists() and not any(path.is_relative_to(Path(folder).absolute()) for folder in WATCHED):
+        if Path(location).exists() and not watched_path(location, Path()):
             stage.say(f"note: DVC does not watch {location}: move it to {stage.layout.raw('models')}, or run "
                      "`dvc repro --force import_model` after a change")  # fmt: skip

@@ -42,7 +42,7 @@ def broken(path: Path, expectation: str, stage: str) -> ContractError:
 def require_file(path: Path, stage: str) -> None:
     """Raises ContractError if the file is missing."""
     if not path.is_file():
-        raise broken(path, "the file is missing", stage)
+        raise broken(path, "the file is missing. If it was shared: gift get", stage)
 
 
 def require_hashes(folder: Path, hashes: Mapping[str, str], stage: str) -> None:

@@ -17,7 +17,7 @@ from gift_core.datasets.status import RawData, can_test_more, data_in_use, few_t
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, no_such_path
-from gift_core.layout import Layout
+from gift_core.layout import Layout, watched_path
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size, plural
 from gift_core.untrusted import read_json_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CONTEXT = 77  # tokens of a text, where the configuration names no other number
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 INDEX = "model_index.json"
-RESTORE = "Correct {}, or restore it (git checkout, dvc pull)."
+RESTORE = "Correct {}, put it there, or pull it if others have shared it: gift get."
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
@@ -123,8 +123,9 @@ def check_model(project: Project) -> Iterator[Finding]:
             read_shapes(path)
         yield Finding("model", "ok", str(path))
     else:
-        weights = sum(weight.numel() for weight in _opened(project).model.parameters())
-        yield Finding("model", "ok", f"{path}, {weights / 1e6:.1f}M parameters")
+        yield Finding("model", "ok", f"{path}, {_opened(project).parameter_count / 1e6:.1f}M parameters")
+        if not watched_path(str(path.absolute()), project.root):
+            yield Finding("model", "warn", f"DVC does not watch {path}", "Name a copy of it in data/0_raw/models.")
 
 
 def _opened(project: Project) -> Clip:

@@ -142,8 +142,7 @@ def finetune(
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
     """
     training = checked_settings(training, settings, seed=seed, on_step=on_step)
-    config = training.config(iterations)
-    row, built = given_method(method, iterations, learning_rate, fisher)
+    config, (row, built) = training.config(iterations), given_method(method, iterations, learning_rate, fisher)
     rates = learning_rates(iterations, warmup_iterations=config.warmup_iterations, peak=row.learning_rate or RATE)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, built)

@@ -44,8 +44,8 @@ class LabeledImages:
 def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
     """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
-    Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
-    `source` is neither.
+    Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.".
+    UserError if `source` is neither.
     """
     folder = Path(source)
     task = folder if folder.is_dir() else layout.task(source)
@@ -62,10 +62,7 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
 
 
 def _learned_images(folder: Path, labeled: LabeledImages, layout: Layout) -> Iterator[str]:
-    """Yields which tasks were trained on some of the images: those whose raw data are this folder, without a split.
-
-    A probe is none of them: no step learns it.
-    """
+    """Yields which tasks of the sequence were trained on some of the images: their raw data are this folder, unsplit."""
     first_parts = {path.relative_to(folder).parts[0] for path in labeled.label_of}
     if "test" in map(split_of, first_parts):
         return

@@ -12,7 +12,7 @@ from typing import Literal
 import typer
 
 from gift_core.errors import GiftError, UserError
-from gift_core.layout import Layout
+from gift_core.layout import WATCHED, Layout
 from gift_core.quantities import first_names
 from gift_core.stage_facts import facts_of
 
@@ -30,6 +30,7 @@ from ..command_line import (
 from ..options import PARAMS, ROOT, Root, ShippedMethod, argument, flag, option, require_project
 
 NO, BAD_INPUT = 1, 2
+NOT_PUSHED = "links, and data without `dvc add`, are not pushed."
 hub = typer.Typer(
     help="Models and synthetic shards on the Hugging Face hub. Log in once with: hf auth login.", no_args_is_help=True
 )
@@ -61,13 +62,13 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
             note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
         store.fetch()
         pulled, missing = True, [os.path.relpath(path, root) for path in store.missing()]
-        unshared = [os.path.relpath(path, root) for path in store.unshared_inputs()]
+        unshared = [path for path, is_here in store.unshared_inputs().items() if not is_here]
     if missing:
         note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
         note("`gift verify --remote` tells damaged from missing.")
     if unshared:
-        note(f"The remote does not have {first_names(unshared)}: links, and data without `dvc add`, are not pushed.")
-        note("The tasks that were made from them are here. Run: dvc repro --allow-missing")
+        note(f"The remote does not have {first_names(unshared)}: {NOT_PUSHED}")
+        note("What was made from them is here. Run: dvc repro --allow-missing")
     if as_json:
         record = {"remote": remote.found, "remedy": remote.remedy, "pulled": pulled}
         print_json({**record, "missing": missing, "unshared": unshared})
@@ -86,8 +87,13 @@ def share(root: Root = ROOT) -> None:
     remote = check_remote(root, read_settings(root))
     if remote.mark in ("fail", "info"):
         raise UserError(f"gift share: nothing was pushed. The remote: {remote.sentence}")
-    DvcStore(root).push()
+    store = DvcStore(root)
+    store.push()
     note("The remote has everything that dvc.lock and the .dvc files name, and the run cache.")
+    raw = [path for path, is_here in store.unshared_inputs().items() if is_here and path.startswith("data/0_raw/")]
+    unshared = [path for path in raw if path not in WATCHED]  # these are folders of the project
+    if unshared:
+        note(name_guides(f"It does not have {first_names(unshared)}: {NOT_PUSHED} See docs/team.md."))
 
 
 def remote(

@@ -129,7 +129,7 @@ def explain_code(path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any
     """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost."""
     stage, *names = Path(path).relative_to(CODE).with_suffix("").parts
     if old is None:
-        yield "it ran with other code, which the cache does not have"
+        yield f"dvc.lock records another {path}, which is not on this machine: gift get pulls it, if it was pushed"
         return
     was, now = (dict(leaves(content.get("settings", {}), ".".join(["methods", *names]))) for content in (old, new))
     yield from (f"{key}: {_shown(was.get(key), now.get(key))}" for key in _different(was, now))

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.config.method_options import READ_BY
 from gift_core.errors import UserError
-from gift_core.layout import pipeline_root
+from gift_core.layout import CODE, pipeline_root, watched_path
 from gift_core.process_variables import DVC_STAGE
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_json_file, read_limited
 
-from ..code_files import code_file, content_of
+from ..code_files import code_file, code_files, content_of, named_files
 from ..options import PARAMS
 from ..stage import Stage
 
@@ -48,6 +48,23 @@ def require_checked_code(opened: Stage) -> None:
         edit = f"{edited.get(changed, 'the code')} was edited after `check` ran"
         why = f"so the result would be recorded as that of other {changed}"
         raise UserError(f"{stage}: {edit}, {why}. Run dvc repro again.")
+
+
+def require_named_files(opened: Stage) -> None:
+    """Raises UserError where DVC runs `check`, and a file in WATCHED that settings name is not here, nor its hash.
+
+    A clone without the results has neither. `check` would change dvc.lock, and the results would fit it no more.
+    """
+    config, root = opened.config, opened.layout.root
+    if DVC_STAGE not in os.environ:
+        return
+    for file, content in code_files(config, root).items():
+        stage, *method = Path(file).relative_to(CODE).with_suffix("").parts
+        paths = [watched_path(name, root) for name in named_files(stage, "".join(method), config)]
+        missing = [path for path in paths if path and path not in content.get("files", {})]
+        if missing:
+            remedy = "In the clone of a project whose results are shared, run: gift get. Or put it there"
+            raise UserError(f"{missing[0]}: params.yaml names it, and it is not there. {remedy}, or correct the name.")
 
 
 def require_usable_model(opened: Stage, clip: Clip) -> None:

@@ -21,6 +21,7 @@ from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 from gift_core.untrusted import read_json_file
 
+from ..code_files import checked_files
 from . import private_dvc
 
 JOBS = 16  # objects that are read from the remote or sent to it at the same time
@@ -164,15 +165,19 @@ class DvcStore:
             output.path for output in outputs if not all(self._cache_path(oid).exists() for oid in self.objects(output))
         ]
 
-    def unshared_inputs(self) -> list[Path]:
-        """Returns the inputs of stages that are neither here nor recorded as anybody's output, so no pull brings them.
+    def unshared_inputs(self) -> dict[str, bool]:
+        """Returns {input of a stage below the root that is not recorded as an output: whether it is on this machine}.
 
-        Those of stages without all of their outputs are left out.
+        No push and no pull brings them. Files that settings name are inputs, too. Those of stages without all of their
+        outputs are left out.
         """
-        recorded = {out.fs_path for out in self._repo.index.outs}
+        root = Path(self._repo.root_dir)
+        recorded = {Path(out.fs_path) for out in self._repo.index.outs}
         finished = (stage for stage in self._repo.index.stages if all(out.exists for out in stage.outs))
-        inputs = {dep.fs_path: dep for stage in finished for dep in stage.deps}
-        return sorted(Path(path) for path, dep in inputs.items() if path not in recorded and not dep.exists)
+        inputs = {Path(dep.fs_path): bool(dep.exists) for stage in finished for dep in stage.deps}
+        inputs |= {root / name: (root / name).exists() for name in checked_files(root)}
+        unshared = [path for path in sorted(inputs) if recorded.isdisjoint({path, *path.parents})]
+        return {os.path.relpath(path, root): inputs[path] for path in unshared}
 
     def _fetch_objects(self, outputs: Sequence[Output], *, rounds: int = 2) -> list[Exception]:
         """Gets into the cache what it lacks of the outputs, many objects at a time. Returns what failed.
@@ -249,4 +254,7 @@ def dvc_errors() -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        raise UserError(f"DVC: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        if "dvc.lock" in reason and "corrupted" in reason:
+            reason += ". If a git merge stopped there: git merge --abort, then see docs/team.md (Merge two branches)."
+        raise UserError(f"DVC: {reason}") from error

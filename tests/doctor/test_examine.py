@@ -104,7 +104,9 @@ def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail
     assert "2.1M parameters" in found[0].found and "9.6 MB of weights" in found[1].found
     (tmp_path / "a:b").symlink_to(ROOT / "data/mini/clip")
     named = make_project(tmp_path, model__name="local-dir:a:b")
-    assert [finding.mark for finding in check_model(named)] == ["ok"] and model_config_of(named) is not None
+    found = [*check_model(named)]
+    assert [finding.mark for finding in found] == ["ok", "warn"] and model_config_of(named) is not None
+    assert "DVC does not watch" in found[1].found and "a copy of it in data/0_raw/models" in found[1].remedy
 
 
 def test_a_model_that_import_model_would_refuse_is_a_fail(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.task import read_task
+from gift_core.process_variables import DVC_STAGE
 from tests.clip.tiny import picture
 from tests.datasets.folders import flat_birds, folder_row
+from tests.imports import ROOT
 from tests.stages.experiment import Experiment, invoke, tiny
 
 # The miniature's CLIP reads 20 tokens.
@@ -124,6 +126,23 @@ def test_a_reference_folder_is_checked_first(experiment: Experiment) -> None:
         assert quick.exit_code == 1 and expected in quick.stdout
         picture(1).save(folder / "1.png")
     (folder / "1.txt").write_text("a bird", encoding="utf-8")
+    experiment.succeed("check")
+
+
+def test_dvc_does_not_record_a_check_without_a_named_file_and_its_hash(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would be a fresh clone, whose results `gift get` brings."""
+    folder = experiment.folder / "data/0_raw/models/mine"
+    experiment.params["model"]["name"] = "local-dir:data/0_raw/models/mine"
+    experiment.write(experiment.params)
+    experiment.succeed("check")  # by hand, as in CI
+    monkeypatch.setenv(DVC_STAGE, "check")
+    said = experiment.fail("check")
+    assert "data/0_raw/models/mine: params.yaml names it, and it is not there." in said and "run: gift get" in said
+    shutil.copytree(ROOT / "data/mini/clip", folder)
+    experiment.succeed("check")
+    shutil.rmtree(folder)
     experiment.succeed("check")
 
 

@@ -108,7 +108,7 @@ def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
 
 BAD = {
     "no criterion": ({"gift": GOOD}, "", "no criterion. Give --min-last, --max-forgetting, --min-zero-shot-change or"),
-    "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. Recreate it with: dvc repro report"),
+    "no metrics": (None, "--min-last 80", "metrics.json: the file is missing. If it was shared: gift get. Recr"),
     "no result of the method": ({"finetune": GOOD}, "--min-last 80", "has no result of gift, only of finetune."),
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),
     "unknown revision": ({"gift": GOOD}, "--against mian", "Name a branch, a tag or a commit. Did you mean 'main'?"),

@@ -15,7 +15,7 @@ from gift_core.doctor.storage import read_settings
 from gift_core.errors import UserError
 from gift_core.team.sharing import OF_THIS_MACHINE, SETTINGS, set_remote
 from stages.check import missing_raw_data
-from tests.clone import Clone, clone_of, content, stages_in
+from tests.clone import Clone, clone_of, commit, content, stages_in
 from tests.datasets.folders import folder_row
 from tests.stages.experiment import gift
 from tests.team.remote_servers import free_port
@@ -125,6 +125,32 @@ def test_get_says_which_raw_data_are_only_linked_and_how_to_run_nothing(first: C
     assert stages_in(clone.run("dvc", "repro", "--allow-missing")) == []
     assert json.loads(gift("get", "--json", "--root", clone.folder).stdout)["unshared"] == ["raw_birds", "raw_cats"]
     assert "does not have" not in get(first)
+
+
+def test_a_merge_that_stopped_in_dvc_lock_is_named(first: Clone) -> None:
+    lock = first.folder / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert "If a git merge stopped there: git merge --abort" in gift("get", "--root", first.folder, expect=1).stderr
+
+
+def test_share_and_get_name_a_model_of_ones_own_until_it_is_added(first: Clone, tmp_path: Path) -> None:
+    model = "data/0_raw/models/mine"
+    file = first.folder / model / "weights"
+    file.parent.mkdir(parents=True)
+    file.write_text("own", encoding="utf-8")
+    first.edit("toy.py", '"constant"', f"""'{{"files": {{"{model}": "its hash"}}}}'""")
+    first.edit("params.yaml", "seed: 1", "seed: 2")
+    run_and_push(first)
+    said = f"not have {model}: links, and data without `dvc add`, are not pushed."
+    assert said in gift("share", "--root", first.folder).stderr
+    clone = clone_of(first, tmp_path / "second")
+    use_store(clone, tmp_path / "store")
+    assert said in get(clone)
+    first.run("dvc", "add", model)
+    commit(first, "a model")
+    assert said not in gift("share", "--root", first.folder).stderr
+    clone.run("git", "pull", "--quiet")
+    assert said not in get(clone) and (clone.folder / model).is_dir()
 
 
 def test_what_a_clone_lacks_of_the_raw_data_is_said_with_the_way_on(tmp_path: Path, mini_params: Any) -> None:
