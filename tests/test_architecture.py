@@ -65,8 +65,8 @@ BUDGET = {
     "gift_core/use": 600,
     "gift_core/work": 1_000,
     "recipes": 900,  # the commands of make setup are a function, which a test calls
-    "stages": 6_500,
-    "tests": 23_000,  # with what docs/adding_a_method.md adds
+    "stages": 6_600,
+    "tests": 23_100,  # with what docs/adding_a_method.md adds
 }
 
 

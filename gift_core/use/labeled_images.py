@@ -62,7 +62,7 @@ def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> 
 
 
 def _learned_images(folder: Path, labeled: LabeledImages, layout: Layout) -> Iterator[str]:
-    """Yields which tasks of the sequence were trained on some of the images: their raw data are this folder, unsplit."""
+    """Yields which tasks of the sequence learned some of the images: their raw data are this folder, unsplit."""
     first_parts = {path.relative_to(folder).parts[0] for path in labeled.label_of}
     if "test" in map(split_of, first_parts):
         return
