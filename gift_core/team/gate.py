@@ -97,6 +97,7 @@ def judge(
 def changed_since(root: Path) -> list[str]:
     """Returns the keys of params.yaml with another value than dvc.lock has for the report; nothing without a dvc.lock.
 
+    A key has two parts: tasks.birds, training.iterations.
     These are the keys that dvc.yaml names. What else makes a stage run again is known to `gift why` alone.
     """
     lock = root / "dvc.lock"
@@ -106,7 +107,8 @@ def changed_since(root: Path) -> list[str]:
     before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
     values = dict(leaves(parse_yaml((root / PARAMS).read_bytes())))
     now = {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{name}.") for name in recorded)}
-    return sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
+    return sorted({".".join(key.split(".")[:2]) for key in changed})
 
 
 def _check_limit(metric: str, limit: float, row: Row, method: str) -> Check:
