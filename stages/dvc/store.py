@@ -254,4 +254,7 @@ def dvc_errors() -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        raise UserError(f"DVC: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        if "dvc.lock" in reason and "corrupted" in reason:
+            reason += ". If a git merge stopped there: git merge --abort, then see docs/team.md (Merge two branches)."
+        raise UserError(f"DVC: {reason}") from error

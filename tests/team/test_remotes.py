@@ -127,6 +127,12 @@ def test_get_says_which_raw_data_are_only_linked_and_how_to_run_nothing(first: C
     assert "does not have" not in get(first)
 
 
+def test_a_merge_that_stopped_in_dvc_lock_is_named(first: Clone) -> None:
+    lock = first.folder / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert "If a git merge stopped there: git merge --abort" in gift("get", "--root", first.folder, expect=1).stderr
+
+
 def test_share_and_get_name_a_model_of_ones_own_until_it_is_added(first: Clone, tmp_path: Path) -> None:
     model = "data/0_raw/models/mine"
     file = first.folder / model / "weights"
