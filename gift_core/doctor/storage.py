@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,18 @@ def check_dvc(root: Path) -> Iterator[Finding]:
     except ValueError:
         damage = f"its list of running stages, {RUNNING}, is damaged (a second Ctrl-C does that), so dvc repro fails"
         yield Finding("dvc", "fail", damage, f"If nothing runs here, remove it: rm {RUNNING}")
+    yield from _check_merge_driver(root)
     yield check_remote(root, settings)
+
+
+def _check_merge_driver(root: Path) -> Iterator[Finding]:
+    """Yields a warning in a clone where git would merge dvc.lock line by line, and leave its marks there."""
+    attributes = root / ".gitattributes"
+    if not attributes.is_file() or "merge=dvc-lock" not in attributes.read_text("utf-8") or not shutil.which("git"):
+        return
+    if subprocess.run(["git", "config", "merge.dvc-lock.driver"], cwd=root, capture_output=True).returncode != 0:
+        remedy = "Run make setup, or the commands of docs/team.md (Merge two branches)."
+        yield Finding("git", "warn", "it does not know how to merge dvc.lock: a merge would stop there", remedy)
 
 
 def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:

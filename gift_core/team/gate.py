@@ -21,6 +21,7 @@ from gift_core.untrusted import leaves, parse_yaml
 
 METRICS, PARAMS = "reports/metrics.json", "params.yaml"
 KEPT, CHANGE = "probes", "zero_shot_change"
+STOPPED_MERGE = "If a git merge stopped there: git merge --abort, then see docs/team.md (Merge two branches)."
 TITLES = {**{name: name.capitalize() for name in COLUMNS}, KEPT: "Zero-shot kept", CHANGE: "Zero-shot change"}
 BETTER = {"last": 1, "transfer": 1, "forgetting": -1, KEPT: 1}  # 1: higher is better
 LACKING = {  # what metrics may not have, why, and what to do
@@ -103,7 +104,11 @@ def changed_since(root: Path) -> list[str]:
     lock = root / "dvc.lock"
     if not lock.is_file():
         return []
-    recorded = parse_yaml(lock.read_bytes())["stages"].get("report", {}).get("params", {}).get(PARAMS, {})
+    try:
+        stages = parse_yaml(lock.read_bytes())["stages"]
+    except ValueError as error:
+        raise UserError(f"{lock}: {error}. {STOPPED_MERGE}") from error
+    recorded = stages.get("report", {}).get("params", {}).get(PARAMS, {})
     before = dict(leaf for key, value in recorded.items() for leaf in leaves(value, key))
     values = dict(leaves(parse_yaml((root / PARAMS).read_bytes())))
     now = {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{name}.") for name in recorded)}

@@ -19,6 +19,7 @@ from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
+from gift_core.team.gate import STOPPED_MERGE
 from gift_core.untrusted import read_json_file
 
 from ..code_files import checked_files
@@ -256,5 +257,5 @@ def dvc_errors() -> Iterator[None]:
     except DvcException as error:
         reason = " ".join(str(error).split())
         if "dvc.lock" in reason and "corrupted" in reason:
-            reason += ". If a git merge stopped there: git merge --abort, then see docs/team.md (Merge two branches)."
+            reason += f". {STOPPED_MERGE}"
         raise UserError(f"DVC: {reason}") from error

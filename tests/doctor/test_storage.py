@@ -50,6 +50,9 @@ def test_a_repository_needs_dvc_and_git_and_no_remote(repository: Path, tmp_path
     assert (finding.mark, finding.remedy) == ("fail", "Run: git init")
     (repository / ".git").mkdir()
     assert [finding.mark for finding in check_dvc(repository)] == ["ok", "info"]
+    (repository / ".gitattributes").write_text("dvc.lock merge=dvc-lock\n", encoding="utf-8")
+    _, driver, _ = check_dvc(repository)
+    assert driver.found == "it does not know how to merge dvc.lock: a merge would stop there"
     configure(repository, "[core\n")
     with pytest.raises(UserError, match=r"at line 1.*Correct .dvc/config"):
         list(check_dvc(repository))

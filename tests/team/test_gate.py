@@ -69,6 +69,8 @@ def test_a_result_that_is_older_than_params_is_not_judged(write: Write, mini_par
     record()
     said = gate("--min-last", "80", expect=2).stderr
     assert "reports/metrics.json: is older than params.yaml, which has changed in model.name, tasks.arrows," in said
+    Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  report:\n    cmd: gift report\n=======\n", encoding="utf-8")
+    assert "If a git merge stopped there: git merge --abort" in gate("--min-last", "80", expect=2).stderr
 
 
 @pytest.mark.parametrize(
