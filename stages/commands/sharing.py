@@ -173,7 +173,8 @@ def gate(
     Transfer and the mean over the probes must not be lower, Forgetting not higher,
     by more than --tolerance.
     If that revision learned other tasks, there is nothing to compare, which is said.
-    The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
+    The exit code is 0 for yes, 1 for no, and 2 if there is no answer: a result that
+    is older than params.yaml is not judged.
 
     Example: gift gate --max-forgetting 5 --min-zero-shot-change -2 --against main
     """
