@@ -30,7 +30,7 @@ from gift_core.artifacts.task import (
     write_task,
 )
 from gift_core.clip.images import CacheBudget
-from gift_core.clip.model import open_folder
+from gift_core.clip.model import Clip, open_folder
 from gift_core.clip.task_tests import Classification, TestOutcome, test_of
 from gift_core.clip.test_sets import TestSet
 from gift_core.config.experiment import Config
@@ -268,11 +268,12 @@ def search_alphas(
     chosen, releases = sorted({*alphas, 1.0}), []
     for alpha in progress(chosen, len(chosen), "alphas"):
         clip.model.load_state_dict(released_weights(end, start, alpha=alpha))
-        answers, of_probes = (
-            {task: right_of(test_of(clip, images)) for task, images in sets.items()} for sets in (learned, probes)
-        )
-        releases.append(Release(alpha, answers, of_probes))
+        releases.append(Release(alpha, _answers(clip, learned), _answers(clip, probes)))
     return AlphaSearch(releases, unseen)
+
+
+def _answers(clip: Clip, sets: Mapping[str, TestSet]) -> Answers:
+    return {task: right_of(test_of(clip, images)) for task, images in sets.items()}
 
 
 def right_of(test: TestOutcome) -> np.ndarray:

@@ -31,7 +31,7 @@ from ..options import PARAMS, ROOT, Method, Params, Root, argument, flag, option
 from ..stage import Stage, explained
 
 if TYPE_CHECKING:
-    from gift_core.driving.searches import AlphaSearch
+    from gift_core.driving.searches import AlphaSearch, Difference
 
 
 Kind = Literal["interpolate", "mean", "task_arithmetic", "ties", "magmax"]
@@ -255,14 +255,14 @@ def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
     trained = search.releases[-1]
     rows = []
     for release in search.releases:
-        cells = [f"{'* ' if release is search.proposed else ''}{release.alpha:g}"]
-        for mean, change in (
-            (release.learned, search.learned_change(release)),
-            (release.kept, search.kept_change(release)),
-        ):
-            with_noise = f"{change.points:+.1f} (noise {change.error:.1f})"
-            cells += ["-" if mean is None else f"{mean:.1f}", "" if release is trained or mean is None else with_noise]
-        rows.append(cells)
+        mark = "* " if release is search.proposed else ""
+        learned = f"{release.learned:.1f}"
+        learned_change = _with_noise(search.learned_change(release))
+        kept = "-" if release.kept is None else f"{release.kept:.1f}"
+        kept_change = "" if release.kept is None else _with_noise(search.kept_change(release))
+        if release is trained:
+            learned_change = kept_change = ""
+        rows.append((f"{mark}{release.alpha:g}", learned, learned_change, kept, kept_change))
     title = f"{stage.method} after {stage.config.sequence[-1].task}, mean accuracy in percent"
     columns = ("alpha", "learned tasks", "difference to 1", "probes", "difference to 1")
     print_table(columns, rows, title=title, bold=[search.releases.index(search.proposed)])
@@ -287,6 +287,10 @@ def _show_alphas(stage: Stage, search: AlphaSearch) -> None:
         typer.echo(f"From {chosen.alpha:g} to {alpha:g}: {gained:+.1f} on learned tasks, {given_back:+.1f} on probes.")
     rule = "the highest sum of both columns" if chosen.probes else "no more than the noise is lost on learned tasks"
     hint(f"noise: one standard error of the difference, paired by image. Proposal (*): {rule}.")
+
+
+def _with_noise(change: Difference) -> str:
+    return f"{change.points:+.1f} (noise {change.error:.1f})"
 
 
 def _alphas_record(search: AlphaSearch) -> dict[str, Any]:

@@ -257,25 +257,29 @@ def repro(root: Path, *arguments: str, environment: Mapping[str, str] = os.envir
     It ends before this process does. With --keep-going an interrupted DVC would start its next stage, so all child
     processes are killed at once. UserError as in require_free.
     """
-    import psutil
-
     require_free(root)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
     with subprocess.Popen(command, cwd=root, env=environment, stdout=STDERR) as child:
         try:
             return child.wait()
         except KeyboardInterrupt:
-            processes = [psutil.Process(child.pid)]
             if "--keep-going" in arguments:
-                processes = psutil.Process().children(recursive=True)
-            else:
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(CHILD_SECONDS)
-            for process in processes:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(processes, timeout=1)
+                _kill_children()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(CHILD_SECONDS)
+            child.kill()
             raise
+
+
+def _kill_children() -> None:
+    """Ends all child processes of this one, and theirs, without a signal that they could answer."""
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.Error):
+            child.kill()
+    psutil.wait_procs(children, timeout=1)
 
 
 def require_free(root: Path) -> None:
