@@ -116,12 +116,12 @@ def examine_experiment(root: Path, preset: Path | None, groups: set[str], quick:
         yield Finding(name, "fail", fault, "Or choose a preset: gift presets.", EXPERIMENT)
         return
     project = Project(root, config, is_active=preset is None, quick=quick)
-    steps, methods = len(config.sequence), len(config.run.methods)
-    if not steps:
+    if not config.sequence:
         mark: Mark = "info" if preset else "fail"
         yield Finding(name, mark, f"{config.experiment}: {NO_TASK}", f"Add one: {ADD_TASK}", EXPERIMENT)
     else:
-        yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
+        size = f"{plural(len(config.sequence), 'task')}, {plural(len(config.run.methods), 'method')}"
+        yield Finding(name, "ok", f"{config.experiment}: {size}", group=EXPERIMENT)
     if not config.evaluation.probes and not quick:
         gap = "nothing measures what the model forgets of everything else"
         yield Finding("probes", "info", gap, f"Add a task that no step learns: {ADD_TASK} --probe", EXPERIMENT)
