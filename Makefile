@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help help-dev setup repro repro-parallel plan show remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line prose results pictures golden versions constraints clean
+.PHONY: help help-dev setup repro repro-parallel plan show remote get share test test-fast test-all test-slow lint format docs docs-serve compare search curve bench bench-few-steps smoke-full smoke-laptop gpu-checks command-line results pictures golden versions constraints clean
 
 help:
 	@awk 'BEGIN {FS = ":.* ## "} /^[a-z-]+:.* ## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,9 +127,6 @@ results: $(DEV) ### write the tables of README.md and docs/results.md from bench
 
 pictures: $(DEV) ### draw the pictures of docs/how_it_works.md again, after make repro
 	@python -m recipes.pictures
-
-prose: $(DEV) ### lower the recorded counts of sentences that are hard to read (tests/docs/prose.csv)
-	@python -m tests.docs.prose
 
 golden: $(DEV) ### record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python -m benchmarks.golden

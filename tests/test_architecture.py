@@ -41,33 +41,9 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted((ROOT / "gift_core").rglob("*.py"))
 TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 340, 50
-# The most lines of each package, to the hundred. Who raises a number says why in the commit.
-BUDGET = {
-    "benchmarks": 3_100,
-    "gift_core/*.py": 1_200,  # protocols.py has what nine modules had
-    "gift_core/artifacts": 2_100,
-    "gift_core/clip": 2_000,
-    "gift_core/config": 2_600,  # with the options that docs/adding_a_method.md adds
-    "gift_core/datasets": 3_400,
-    "gift_core/doctor": 1_400,
-    "gift_core/driving": 700,
-    "gift_core/execution": 500,  # with what checks the machines of a cluster
-    "gift_core/generators": 900,
-    "gift_core/interop": 1_000,
-    "gift_core/code": 300,
-    "gift_core/library": 1_500,
-    "gift_core/method": 3_400,  # an hour of reading, and what docs/adding_a_method.md adds
-    "gift_core/mini": 600,
-    "gift_core/new_project": 200,
-    "gift_core/report": 3_500,
-    "gift_core/team": 600,
-    "gift_core/tracking": 300,
-    "gift_core/use": 600,
-    "gift_core/work": 1_000,
-    "recipes": 900,  # the commands of make setup are a function, which a test calls
-    "stages": 6_600,
-    "tests": 23_100,  # with what docs/adding_a_method.md adds
-}
+# The most lines of what runs and of its tests. Neither is ever raised: a new feature names what goes. The aims are 27,000
+# and 17,000 lines; who removes more than a hundred lines lowers the number here.
+MAX_LINES = {("gift_core", "stages"): 33_447, ("tests",): 22_860}
 
 
 def part_of(file: Path) -> str:
@@ -126,11 +102,6 @@ def packed(node: ast.AST) -> bool:
     )
 
 
-@pytest.mark.parametrize("line", ["a = b if c else d if e else f", "if (a := b) or c: pass", "a, b, c = 1, 2, 3"])
-def test_a_packed_line_is_recognized(line: str) -> None:
-    assert any(map(packed, ast.walk(ast.parse(line))))
-
-
 def test_lines_are_not_saved_by_packing() -> None:
     lines = [
         f"{file}:{node.lineno}: {ast.unparse(node)}"
@@ -141,15 +112,11 @@ def test_lines_are_not_saved_by_packing() -> None:
     assert lines == []
 
 
-def test_no_package_has_more_lines_than_its_budget() -> None:
-    lines: dict[str, int] = {}
-    for folder in ("gift_core", "stages", "tests", "benchmarks", "recipes"):
-        for file in (ROOT / folder).rglob("*.py"):
-            inner = file.relative_to(ROOT).parts[:2] if folder == "gift_core" else (folder,)
-            name = "/".join(inner) if not inner[-1].endswith(".py") else "gift_core/*.py"
-            lines[name] = lines.get(name, 0) + file.read_text(encoding="utf-8").count("\n")
-    assert set(lines) == set(BUDGET)
-    assert {name: (count, BUDGET[name]) for name, count in lines.items() if count > BUDGET[name]} == {}
+@pytest.mark.parametrize("folders", MAX_LINES, ids=" and ".join)
+def test_the_sum_of_lines_does_not_grow(folders: tuple[str, ...]) -> None:
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    lines = sum(file.read_text(encoding="utf-8").count("\n") for file in files)
+    assert lines <= MAX_LINES[folders], f"{lines} lines: what does the change make unnecessary?"
 
 
 def test_the_packages_that_the_project_is_built_on_are_in_use() -> None:
